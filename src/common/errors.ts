@@ -56,6 +56,7 @@ export function messageOf(error: unknown): string {
 
 /** The system error code (`ENOSPC`, `ENOENT`…) of anything thrown, if it has one. */
 export function systemCodeOf(error: unknown): string | undefined {
-  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string') return error.code;
+  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string')
+    return error.code;
   return undefined;
 }
