@@ -1,0 +1,21 @@
+import type { DenseFamily } from '../spec.ts';
+import { decoder, layerTensor, norm } from './parts.ts';
+
+/** Phi-3 and 4: q, k, v fused in one matrix (in this order), gate and up in another (gate first). */
+export const phi3: DenseFamily = {
+  modelType: 'phi3',
+  title: 'Phi-3 (fused qkv and gate_up)',
+  tiedByDefault: false,
+  tensors: (spec) => {
+    const q = spec.heads * spec.headDim;
+    const kv = spec.kvHeads * spec.headDim;
+    return decoder(spec, (layer) => [
+      norm(spec, layer, 'input_layernorm'),
+      layerTensor(layer, 'self_attn.qkv_proj.weight', [q + 2 * kv, spec.hidden], 'qkv'),
+      layerTensor(layer, 'self_attn.o_proj.weight', [spec.hidden, q], 'attention'),
+      norm(spec, layer, 'post_attention_layernorm'),
+      layerTensor(layer, 'mlp.gate_up_proj.weight', [2 * spec.intermediate, spec.hidden], 'gate-up'),
+      layerTensor(layer, 'mlp.down_proj.weight', [spec.hidden, spec.intermediate], 'down'),
+    ]);
+  },
+};
