@@ -104,7 +104,7 @@ export function expectedMoeTensors(type: string, raw: JsonObject): ExpectedTenso
   const writable = Object.values(TARGET_FAMILIES).find((family) => family.modelType === type);
   const target = writable ?? (type === 'olmoe' ? olmoe : null);
   if (target === null) return null;
-  const family: DenseFamily = { modelType: type, title: type, tiedByDefault: false, tensors: () => [] };
+  const family: DenseFamily = { modelType: type, title: type, tiedByDefault: false, defaults: {}, tensors: () => [] };
   // Qwen MoE configs may lack intermediate_size when no layer is dense.
   const config = languageConfig(raw);
   const numbers = numbersOf(type, config);

@@ -45,6 +45,11 @@ export interface DenseFamily {
   readonly tiedByDefault: boolean;
   /** Bias on q, k and v when the config is silent; `attention_bias` decides elsewhere. */
   readonly biasByDefault?: boolean;
+  /**
+   * What the family's class assumes where config.json is silent (transformers 5). Written out on conversion, because the
+   * target's class may assume something else (llama's eps is 1e-6, mixtral's 1e-5; rope_theta 1e4 against 1e6).
+   */
+  readonly defaults: JsonObject;
   tensors(spec: DenseSpec): ExpectedTensor[];
 }
 

@@ -62,6 +62,16 @@ export interface LayerNote {
   readonly kind: 'moe' | 'dense';
 }
 
+/** Something that only data can tell and that must hold before a byte is written. */
+export interface Precondition {
+  readonly kind: 'equal-tensors';
+  readonly from: number;
+  readonly a: string;
+  readonly b: string;
+  /** What it means when they differ, and what to do. */
+  readonly message: string;
+}
+
 export interface FlopsPerToken {
   /** Training FLOPs per token, linear part: 6·(matrix parameters used per token, embedding lookup excluded, lm_head included; routers excluded). */
   readonly trainingLinear: number;
@@ -93,6 +103,7 @@ export interface Plan {
   };
   readonly source: { readonly modelType: string; readonly parameters: number; readonly bytes: number };
   readonly layers: readonly LayerNote[];
+  readonly preconditions: readonly Precondition[];
   readonly files: readonly PlanFile[];
   readonly tensors: readonly PlanTensor[];
   readonly exactness: Exactness;

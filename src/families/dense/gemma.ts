@@ -6,5 +6,14 @@ export const gemma: DenseFamily = {
   modelType: 'gemma',
   title: 'Gemma (norms of 1 + w, scaled embeddings, tied)',
   tiedByDefault: true,
+  defaults: {
+    rms_norm_eps: 1e-6,
+    rope_theta: 10000,
+    max_position_embeddings: 8192,
+    hidden_act: 'gelu_pytorch_tanh',
+    pad_token_id: 0,
+    eos_token_id: 1,
+    bos_token_id: 2,
+  },
   tensors: (spec) => decoder(spec, (layer) => llamaLayer(spec, layer, spec.attentionBias)),
 };

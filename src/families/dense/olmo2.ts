@@ -6,6 +6,14 @@ export const olmo2: DenseFamily = {
   modelType: 'olmo2',
   title: 'OLMo 2 (post-norm, q/k norm over the projection)',
   tiedByDefault: false,
+  defaults: {
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    max_position_embeddings: 2048,
+    hidden_act: 'silu',
+    pad_token_id: 1,
+    eos_token_id: 50279,
+  },
   tensors: (spec) =>
     decoder(spec, (layer) => [
       ...attention(spec, layer, spec.attentionBias),

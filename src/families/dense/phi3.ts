@@ -6,6 +6,15 @@ export const phi3: DenseFamily = {
   modelType: 'phi3',
   title: 'Phi-3 (fused qkv and gate_up)',
   tiedByDefault: false,
+  defaults: {
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    max_position_embeddings: 4096,
+    hidden_act: 'silu',
+    bos_token_id: 1,
+    eos_token_id: 32000,
+    pad_token_id: 32000,
+  },
   tensors: (spec) => {
     const q = spec.heads * spec.headDim;
     const kv = spec.kvHeads * spec.headDim;

@@ -6,6 +6,7 @@ export const qwen2: DenseFamily = {
   modelType: 'qwen2',
   title: 'Qwen2 (bias on q, k, v)',
   tiedByDefault: false,
+  defaults: { rms_norm_eps: 1e-6, rope_theta: 10000, max_position_embeddings: 32768, hidden_act: 'silu' },
   biasByDefault: true,
   tensors: (spec) => decoder(spec, (layer) => llamaLayer(spec, layer, true, false)),
 };

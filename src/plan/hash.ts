@@ -1,0 +1,47 @@
+/** The plan's hash: sha256 of everything that decides the output's bytes; no path, preset name or clone setting is in it. */
+import { createHash } from 'node:crypto';
+import { canonicalJson } from '../common/json.ts';
+import type { Expr } from './expr.ts';
+import type { Plan } from './types.ts';
+
+/** sha256 (hex) over canonical JSON, tensor by tensor so that a large plan needs no large string. */
+export function planHash(plan: Omit<Plan, 'hash'>): string {
+  const hash = createHash('sha256');
+  hash.update(
+    canonicalJson({
+      schema: plan.schema,
+      seed: plan.recipe.seed,
+      config: plan.target.config,
+      preconditions: plan.preconditions.map(({ from, a, b }) => [from, a, b]),
+    }),
+  );
+  for (const source of plan.sources) {
+    hash.update('\nsource\n');
+    const lines: string[] = [];
+    for (const name of Object.keys(source.tensors).sort()) {
+      const tensor = source.tensors[name];
+      if (tensor !== undefined) lines.push(`${JSON.stringify(name)} ${tensor.dtype} [${tensor.shape.join(',')}]`);
+    }
+    hash.update(lines.join('\n'));
+  }
+  for (const file of plan.files) {
+    hash.update(`\nfile ${file.name} ${String(file.headerBytes)} ${String(file.dataBytes)} ${file.cloneOf ?? '-'}`);
+  }
+  // Replicas share expression objects: each is put into words once.
+  const texts = new Map<Expr, string>();
+  let block: string[] = [];
+  for (const tensor of plan.tensors) {
+    let text = texts.get(tensor.expr);
+    if (text === undefined) {
+      text = canonicalJson(tensor.expr);
+      texts.set(tensor.expr, text);
+    }
+    block.push(`\n${JSON.stringify(tensor.name)} ${tensor.dtype} [${tensor.shape.join(',')}] ${tensor.file} ${text}`);
+    if (block.length === 4096) {
+      hash.update(block.join(''));
+      block = [];
+    }
+  }
+  hash.update(block.join(''));
+  return hash.digest('hex');
+}

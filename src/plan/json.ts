@@ -1,0 +1,118 @@
+/** The plan as JSON text, and back. What is written has everything that executing, verifying and reverting need. */
+import { MoeError } from '../common/errors.ts';
+import type { Expr } from './expr.ts';
+import { planHash } from './hash.ts';
+import { planSchema } from './schema.ts';
+import { traceSources } from './sources.ts';
+import type { Plan, PlanSource } from './types.ts';
+
+/** Looks a source tensor of the plan up; throws MoeError when an expression names one that is not there. */
+export function planSourceLookup(
+  sources: readonly PlanSource[],
+): (from: number, tensor: string) => PlanSource['tensors'][string] {
+  const maps = sources.map((source) => new Map(Object.entries(source.tensors)));
+  return (from, tensor) => {
+    const found = maps[from]?.get(tensor);
+    if (found === undefined) {
+      throw new MoeError(
+        'input',
+        'plan-source',
+        `The plan reads ${tensor} of source ${String(from)}, which it does not list`,
+        { tensor },
+      );
+    }
+    return found;
+  };
+}
+
+/**
+ * The plan's JSON in pieces, so that a plan with a million tensors needs no string of its size. Each tensor also lists its
+ * `sources`, derived from its expression.
+ */
+export function* planJsonChunks(plan: Plan): Generator<string> {
+  const { sources, tensors, ...head } = plan;
+  const text = JSON.stringify(head);
+  yield `${text.slice(0, -1)},\n"sources":[`;
+  for (const [index, { tensors: sourceTensors, ...source }] of sources.entries()) {
+    yield `${index === 0 ? '' : ','}${JSON.stringify(source).slice(0, -1)},"tensors":{`;
+    yield* joined(
+      Object.entries(sourceTensors),
+      ([name, tensor]) => `${JSON.stringify(name)}:${JSON.stringify(tensor)}`,
+    );
+    yield '}}';
+  }
+  yield '],\n"tensors":[';
+  const lookup = planSourceLookup(sources);
+  // Replicas share expression objects: derived text is made once for each.
+  const derived = new Map<Expr, string>();
+  const tail = (expr: Expr): string => {
+    const known = derived.get(expr);
+    if (known !== undefined) return known;
+    const made = `"sources":${JSON.stringify(traceSources(expr, lookup))},"expr":${JSON.stringify(expr)}`;
+    derived.set(expr, made);
+    return made;
+  };
+  yield* joined(tensors, ({ expr, ...tensor }) => `${JSON.stringify(tensor).slice(0, -1)},${tail(expr)}}`);
+  yield ']}\n';
+}
+
+function* joined<T>(items: readonly T[], text: (item: T) => string): Generator<string> {
+  let block: string[] = [];
+  for (const [index, item] of items.entries()) {
+    block.push(index === 0 ? `\n${text(item)}` : `,\n${text(item)}`);
+    if (block.length === 1024) {
+      yield block.join('');
+      block = [];
+    }
+  }
+  yield block.join('');
+}
+
+/** The whole plan as one text; for plans of ordinary size. */
+export function planToText(plan: Plan): string {
+  return [...planJsonChunks(plan)].join('');
+}
+
+/** Reads a plan back and checks its hash. `what` names the file in messages. Throws MoeError kind input. */
+export function parsePlan(text: string, what: string): Plan {
+  let data: unknown;
+  try {
+    data = JSON.parse(text);
+  } catch (error) {
+    throw new MoeError(
+      'input',
+      'plan-json',
+      `${what} is not JSON`,
+      { file: what, hint: 'Make it with `plan … --save FILE`.' },
+      { cause: error },
+    );
+  }
+  const result = planSchema.safeParse(data);
+  if (!result.success) {
+    const issue = result.error.issues[0];
+    const where = issue?.path.join('.') ?? '';
+    throw new MoeError(
+      'input',
+      'plan-schema',
+      `${what} is not a plan of this version: ${where}: ${issue?.message ?? 'invalid'}`,
+      {
+        file: what,
+        field: where,
+        hint: 'Make it again with `plan … --save FILE`.',
+      },
+    );
+  }
+  const plan = result.data as Plan;
+  if (planHash(plan) !== plan.hash) {
+    throw new MoeError(
+      'input',
+      'plan-hash',
+      `${what} was changed after it was made: its hash does not match its contents`,
+      {
+        file: what,
+        hint: 'Plans are not edited by hand; change the recipe and plan again.',
+      },
+    );
+  }
+  return plan;
+}

@@ -1,0 +1,178 @@
+/** One parent as the planner sees it: Hugging Face tensor names, each an expression over what lies on disk. */
+import { isDtype } from 'safetensors-js';
+import type { Checkpoint, SourceTensor } from '../checkpoint/types.ts';
+import type { JsonObject } from '../common/json.ts';
+import { MoeError, grouped } from '../common/errors.ts';
+import { readDense } from '../families/index.ts';
+import type { DenseFamily, DenseSpec, ExpectedTensor } from '../families/index.ts';
+import type { Expr } from './expr.ts';
+
+/** Buffers that old code saved and that hold no weights. */
+const DROPPABLE = /(^|\.)(rotary_emb\.inv_freq|masked_bias|rope_freqs\.weight|rope_factors_(long|short)\.weight)$/;
+
+export interface Parent {
+  readonly from: number;
+  readonly checkpoint: Checkpoint;
+  readonly family: DenseFamily;
+  readonly spec: DenseSpec;
+  readonly expected: readonly ExpectedTensor[];
+  /** Physical tensors by name; for a checkpoint without weights, synthesised from its config and index. */
+  readonly physical: ReadonlyMap<string, SourceTensor>;
+  /** True when some tensor is block-quantised. */
+  readonly quantised: boolean;
+  /** Names that were left out, and why that is harmless. */
+  readonly dropped: readonly string[];
+  /** lm_head.weight is stored although the config says tied. */
+  readonly storedHeadOfTied: boolean;
+  /** Stored lm_head.weight of any kind. */
+  readonly hasHead: boolean;
+  /** The tensor of this Hugging Face name: dequantised and in Hugging Face order, in its own dtype. */
+  tensor(name: string): Expr;
+}
+
+const DTYPE_NAMES: Readonly<Record<string, SourceTensor['dtype']>> = {
+  float32: 'F32',
+  bfloat16: 'BF16',
+  float16: 'F16',
+  float64: 'F64',
+};
+
+/** dtype field of a config ("bfloat16", "torch.bfloat16"), as safetensors names it; null where absent or unknown. */
+export function configDtype(config: JsonObject): SourceTensor['dtype'] | null {
+  const value = config['dtype'] ?? config['torch_dtype'];
+  return typeof value === 'string' ? (DTYPE_NAMES[value.replace(/^torch\./, '')] ?? null) : null;
+}
+
+function synthesise(
+  checkpoint: Checkpoint,
+  expected: readonly ExpectedTensor[],
+  config: JsonObject,
+): Map<string, SourceTensor> {
+  const dtype = configDtype(config) ?? 'F32';
+  const width = dtype === 'F32' ? 4 : dtype === 'F64' ? 8 : 2;
+  const weightMap = checkpoint.index?.weightMap;
+  const tensors = new Map<string, SourceTensor>();
+  for (const { name, shape } of expected) {
+    if (weightMap !== undefined && !weightMap.has(name)) continue;
+    const bytes = shape.reduce((product, size) => product * size, width);
+    tensors.set(name, { name, dtype, shape, file: weightMap?.get(name) ?? 'model.safetensors', begin: -1, bytes });
+  }
+  return tensors;
+}
+
+function describe(names: readonly string[]): string {
+  const shown = names.slice(0, 8).join(', ');
+  return names.length > 8 ? `${shown} and ${grouped(names.length - 8)} more` : shown;
+}
+
+function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((size, dim) => size === b[dim]);
+}
+
+/**
+ * Reads a checkpoint as a dense parent and checks that it has every tensor that its config promises, in that shape.
+ * Throws MoeError (exit 3): `tensors-missing`, `tensor-shape`, `tensors-unexpected`, or what `readDense` throws.
+ */
+export function readParent(checkpoint: Checkpoint, from: number): Parent {
+  const { family, spec } = readDense(checkpoint.config);
+  const expected = family.tensors(spec);
+  const physical = checkpoint.planOnly ? synthesise(checkpoint, expected, spec.config) : checkpoint.tensors;
+  const physicalName = (name: string): string | undefined => {
+    const alias = checkpoint.gguf === null ? checkpoint.aliases.get(name) : checkpoint.gguf.get(name)?.tensor;
+    if (alias !== undefined && physical.has(alias)) return alias;
+    return checkpoint.gguf === null && physical.has(name) ? name : undefined;
+  };
+
+  const firstProblem = checkpoint.problems.find((problem) => problem.severity === 'error');
+  const missing: string[] = [];
+  for (const { name, shape, role } of expected) {
+    const found = physicalName(name);
+    if (found === undefined) {
+      if (role !== 'head') missing.push(name);
+      continue;
+    }
+    const actual = physical.get(found)?.shape ?? [];
+    if (!sameShape(actual, shape)) {
+      throw new MoeError(
+        'input',
+        'tensor-shape',
+        `${name} is [${actual.join(', ')}], but config.json asks for [${shape.join(', ')}]`,
+        {
+          tensor: name,
+          file: physical.get(found)?.file ?? 'config.json',
+          hint: 'config.json and the weights are of different models; fetch both from the same place.',
+        },
+      );
+    }
+  }
+  if (missing.length > 0) {
+    throw new MoeError(
+      'input',
+      'tensors-missing',
+      `${grouped(missing.length)} tensor(s) that a ${family.modelType} checkpoint must have are not there: ${describe(missing)}`,
+      {
+        ...(missing[0] === undefined ? {} : { tensor: missing[0] }),
+        hint: firstProblem === undefined ? 'Run `doctor` on the checkpoint.' : firstProblem.message,
+      },
+    );
+  }
+
+  const known = new Set<string>();
+  for (const { name } of expected) {
+    const found = physicalName(name);
+    if (found !== undefined) known.add(found);
+  }
+  const storedHead =
+    checkpoint.gguf === null ? physical.has('lm_head.weight') : physicalName('lm_head.weight') !== undefined;
+  const headName = physicalName('lm_head.weight');
+  const hasHead = headName !== undefined;
+  if (headName !== undefined) known.add(headName);
+  const dropped: string[] = [];
+  const unexpected: string[] = [];
+  for (const name of physical.keys()) {
+    if (known.has(name)) continue;
+    (DROPPABLE.test(name) ? dropped : unexpected).push(name);
+  }
+  if (unexpected.length > 0) {
+    throw new MoeError(
+      'input',
+      'tensors-unexpected',
+      `${grouped(unexpected.length)} tensor(s) are not part of a ${family.modelType} model with this config: ${describe(unexpected)}`,
+      {
+        ...(unexpected[0] === undefined ? {} : { tensor: unexpected[0] }),
+        hint: 'An upcycle leaves nothing out silently. Correct config.json (biases, model_type) or remove these tensors first.',
+      },
+    );
+  }
+
+  const embedName = physicalName('model.embed_tokens.weight');
+  let quantised = false;
+  for (const tensor of physical.values()) if (!isDtype(tensor.dtype)) quantised = true;
+  return {
+    from,
+    checkpoint,
+    family,
+    spec,
+    expected,
+    physical,
+    quantised,
+    dropped,
+    hasHead,
+    // A tied model that stores only lm_head.weight has one tensor under two names: nothing to compare.
+    storedHeadOfTied: spec.tied && storedHead && headName !== embedName,
+    tensor: (name) => {
+      const found = physicalName(name);
+      const stored = found === undefined ? undefined : physical.get(found);
+      if (found === undefined || stored === undefined) {
+        throw new MoeError('input', 'tensors-missing', `${name} is not in the checkpoint`, { tensor: name });
+      }
+      const source: Expr = { op: 'source', from, tensor: found };
+      const plain: Expr = isDtype(stored.dtype) ? source : { op: 'dequantise', of: source };
+      const transform = checkpoint.gguf?.get(name)?.transform;
+      if (transform?.kind === 'unpermute') {
+        return { op: 'take', of: plain, dim: 0, index: { kind: 'unpermute-rope', heads: transform.heads } };
+      }
+      return transform?.kind === 'subtract-one' ? { op: 'offset', of: plain, by: -1 } : plain;
+    },
+  };
+}
