@@ -15,5 +15,7 @@ export default tseslint.config(
       'no-console': 'error',
     },
   },
+  // Tests say loudly what they skip.
+  { files: ['test/**', 'packages/*/test/**'], rules: { 'no-console': ['error', { allow: ['warn'] }] } },
   { files: ['scripts/**', 'bench/**', '**/*.mjs'], rules: { 'no-console': 'off' } },
 );

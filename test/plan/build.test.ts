@@ -273,8 +273,12 @@ describe('the hash', () => {
     const made = plan('llama', { granularity: 2, top_k: 2, expert_init: { method: 'split', by: 'sequential' } });
     const text = planToText(made);
     expect(parsePlan(text, 'p.json')).toEqual(JSON.parse(JSON.stringify(made)));
-    expect(refusal(() => parsePlan(text.replace('"seed":42', '"seed":43'), 'p.json'))).toMatchObject({ code: 'plan-hash' });
-    expect(refusal(() => parsePlan(text.replace('"op":"slice"', '"op":"run"'), 'p.json'))).toMatchObject({ code: 'plan-schema' });
+    expect(refusal(() => parsePlan(text.replace('"seed":42', '"seed":43'), 'p.json'))).toMatchObject({
+      code: 'plan-hash',
+    });
+    expect(refusal(() => parsePlan(text.replace('"op":"slice"', '"op":"run"'), 'p.json'))).toMatchObject({
+      code: 'plan-schema',
+    });
     expect(refusal(() => parsePlan('{', 'p.json'))).toMatchObject({ code: 'plan-json' });
   });
 });
