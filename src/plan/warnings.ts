@@ -71,6 +71,13 @@ export function planWarnings(facts: WarningFacts): PlanWarning[] {
           : '.'),
     );
   }
+  const spec = parents[0]?.spec;
+  if (facts.target === 'granitemoe' && spec !== undefined && spec.headDim * spec.heads !== spec.hidden) {
+    warn(
+      'head-dim-new-only',
+      `head_dim ${String(spec.headDim)} is not hidden_size / heads: transformers 5 loads this granitemoe, transformers 4 ignores head_dim and fails.`,
+    );
+  }
   for (const parent of parents) {
     const which = parents.length > 1 ? ` (parent ${String(parent.from)})` : '';
     if (parent.quantised) {
