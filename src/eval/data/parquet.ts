@@ -1,0 +1,63 @@
+import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
+import { compressors } from 'hyparquet-compressors';
+import { MoeError, messageOf } from '../../common/errors.ts';
+import type { Json } from '../python/json.ts';
+import { MAX_DATA_BYTES, tooLarge } from './jsonl.ts';
+import type { Row, RowSet } from './rows.ts';
+import { typeName } from './rows.ts';
+
+/** Reads a parquet file (any codec that the Hub uses). int64 becomes a number, or fails where it would lose digits. */
+export async function readParquetRows(path: string, shownAs = path): Promise<RowSet> {
+  let table: Record<string, unknown>[];
+  try {
+    const file = await asyncBufferFromFile(path);
+    const metadata = await parquetMetadataAsync(file);
+    const bytes = metadata.row_groups.reduce((n, group) => n + Number(group.total_byte_size), 0);
+    if (bytes > MAX_DATA_BYTES) throw tooLarge(shownAs, bytes);
+    table = await parquetReadObjects({ file, metadata, compressors });
+  } catch (cause) {
+    if (cause instanceof MoeError) throw cause;
+    throw new MoeError(
+      'input',
+      'bad-parquet',
+      `${shownAs} cannot be read as parquet: ${messageOf(cause)}`,
+      { file: shownAs, hint: 'A Git LFS pointer or a half-finished download looks like this: fetch the file again.' },
+      { cause },
+    );
+  }
+  const rows = table.map((record, i): Row => {
+    const out: Record<string, Json> = {};
+    for (const [key, value] of Object.entries(record)) define(out, key, toJson(value, shownAs, i, key));
+    return out;
+  });
+  return { rows, files: [shownAs], place: (i) => ({ file: shownAs, where: `row ${i}` }) };
+}
+
+function toJson(value: unknown, file: string, row: number, field: string): Json {
+  if (value === null || value === undefined) return null;
+  if (typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number') return value;
+  if (typeof value === 'bigint') {
+    const n = Number(value);
+    if (Number.isSafeInteger(n)) return n;
+    const message = `${file}, row ${row}: field "${field}" holds ${value}, too large to be read exactly`;
+    throw new MoeError('input', 'bad-data-field', message, { file, field });
+  }
+  if (Array.isArray(value)) return value.map((v) => toJson(v, file, row, field));
+  if (value instanceof Date) return value.toISOString();
+  if (ArrayBuffer.isView(value)) {
+    const message = `${file}, row ${row}: field "${field}" holds binary data, expected text or numbers`;
+    throw new MoeError('input', 'bad-data-field', message, { file, field });
+  }
+  if (typeof value === 'object') {
+    const out: Record<string, Json> = {};
+    for (const [key, inner] of Object.entries(value)) define(out, key, toJson(inner, file, row, `${field}.${key}`));
+    return out;
+  }
+  const message = `${file}, row ${row}: field "${field}" holds ${typeName(value)}, which has no JSON form`;
+  throw new MoeError('input', 'bad-data-field', message, { file, field });
+}
+
+// A column named __proto__ must become a plain property.
+function define(target: Record<string, Json>, key: string, value: Json): void {
+  Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
+}

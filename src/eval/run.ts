@@ -1,0 +1,170 @@
+import { Journal } from './journal.ts';
+import type { DataSource } from './data/store.ts';
+import { DataStore } from './data/store.ts';
+import type { RuleProfile } from './encode.ts';
+import { DEFAULT_PROFILE, RequestEncoder } from './encode.ts';
+import { BOOTSTRAP_ITERATIONS, pooledStderr, weightedMean } from './metrics.ts';
+import type { Work } from './progress.ts';
+import { ProgressMeter } from './progress.ts';
+import { RequestRunner, checkCancelled } from './request-runner.ts';
+import type { EvaluationRun, GroupRun, MetricValue, ModelInfo, ProgressEvent, TaskRun } from './run-types.ts';
+import type { Scorer } from './scorer.ts';
+import { scoreChoiceTask, scoreRollingTask, workOf } from './score-task.ts';
+import type { BuiltTask } from './tasks/build.ts';
+import { buildTask } from './tasks/build.ts';
+import type { TaskSelection } from './tasks/registry.ts';
+import { leavesOf, selectTasks } from './tasks/registry.ts';
+import type { MetricName, Task, TaskGroup } from './tasks/types.ts';
+
+export interface EvaluationOptions {
+  /** Names of tasks and groups. */
+  readonly tasks: readonly string[];
+  /** User-defined tasks by name (`loadTaskFile`); they take precedence over built-in ones. */
+  readonly customTasks?: ReadonlyMap<string, Task>;
+  readonly data: DataSource;
+  readonly scorer: Scorer;
+  readonly model: ModelInfo;
+  /** Documents per leaf task; below 1 a share. */
+  readonly limit?: number;
+  readonly numFewshot?: number;
+  readonly profile?: RuleProfile;
+  readonly addBos?: 'auto' | boolean;
+  readonly prefixTokenId?: number;
+  /** Resamples for LAMBADA's standard error; the harness's default is 100000, 0 leaves it unknown. */
+  readonly bootstrapIterations?: number;
+  /** File of finished requests: read at the start, appended to as the run goes. */
+  readonly journal?: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (event: ProgressEvent) => void;
+  /** Milliseconds; for tests. */
+  readonly now?: () => number;
+}
+
+/** Runs tasks against a scorer. Throws `MoeError`: usage and data errors before anything is scored, `cancelled` when aborted. */
+export async function runEvaluation(options: EvaluationOptions): Promise<EvaluationRun> {
+  const now = options.now ?? Date.now;
+  const startedAt = now();
+  const { scorer } = options;
+  const profile = options.profile ?? DEFAULT_PROFILE;
+  const addBos = options.addBos ?? 'auto';
+  const bootstrapIterations = options.bootstrapIterations ?? BOOTSTRAP_ITERATIONS;
+  const selection = selectTasks(options.tasks, options.customTasks);
+  const encoder = new RequestEncoder(scorer.tokenizer, {
+    profile,
+    addBos,
+    ...(options.model.modelType === undefined ? {} : { modelType: options.model.modelType }),
+    ...(options.prefixTokenId === undefined ? {} : { prefixTokenId: options.prefixTokenId }),
+  });
+  const { built, absent } = await buildAll(selection, options);
+  const identity = { model: options.model.fingerprint ?? options.model.name, maxLength: scorer.maxLength };
+  const journal = options.journal === undefined ? undefined : await Journal.open(options.journal, identity);
+  try {
+    const work = built.map(workOf);
+    const total = {
+      requests: work.reduce((n, w) => n + w.requests, 0),
+      characters: work.reduce((n, w) => n + w.characters, 0),
+      documents: built.reduce((n, b) => n + b.docs.length, 0),
+    };
+    const meter = new ProgressMeter(total, now);
+    let current: { readonly task: string; readonly names: readonly string[] } = { task: '', names: [] };
+    const report = (): void => options.onProgress?.(meter.event(current.task, current.names));
+    const runner = new RequestRunner(scorer, journal, {
+      signal: options.signal,
+      now,
+      onPartial: (requests) => {
+        meter.partial = requests;
+        report();
+      },
+      onCall: (documents, all, ran, ms) => {
+        meter.finish(documents, all, ran, ms);
+        report();
+      },
+    });
+    const tasks: TaskRun[] = [];
+    for (const task of built) {
+      checkCancelled(options.signal, journal !== undefined);
+      const names = [task.task.name, ...groupsAbove(task.task.name, selection.groups)];
+      current = { task: task.task.name, names };
+      const context = {
+        encoder,
+        runner,
+        maxLength: scorer.maxLength,
+        bootstrapIterations,
+        signal: options.signal,
+        onDocument: (doc: { metric: 'acc' | 'bits_per_byte'; value: number; weight: number }) =>
+          meter.tally(names, doc.metric, doc.value, doc.weight),
+        onLeftOut: (lost: Work) => meter.finish(1, lost, { requests: 0, characters: 0 }, 0),
+      };
+      tasks.push(
+        task.kind === 'rolling' ? await scoreRollingTask(task, context) : await scoreChoiceTask(task, context),
+      );
+    }
+    return {
+      tasks,
+      groups: selection.groups.map((group) => groupRun(group, selection.groups, tasks)),
+      model: options.model,
+      settings: {
+        profile,
+        addBos,
+        limit: options.limit,
+        numFewshot: options.numFewshot,
+        maxLength: scorer.maxLength,
+        bootstrapIterations,
+        bosId: scorer.tokenizer.bosId,
+        eosId: scorer.tokenizer.eosId,
+        prefixTokenId: encoder.prefixTokenId,
+      },
+      startedAt: startedAt / 1000,
+      seconds: (now() - startedAt) / 1000,
+      resumed: runner.resumed,
+      notes: [...new Set([...tasks.flatMap((t) => t.notes), ...absent, ...(journal?.notes ?? [])])],
+    };
+  } finally {
+    await journal?.close();
+  }
+}
+
+async function buildAll(
+  selection: TaskSelection,
+  options: EvaluationOptions,
+): Promise<{ built: BuiltTask[]; absent: string[] }> {
+  const store = new DataStore(options.data);
+  const built: BuiltTask[] = [];
+  const absent: string[] = [];
+  for (const task of selection.tasks) {
+    checkCancelled(options.signal, false);
+    const made = await buildTask(task, store, { limit: options.limit, numFewshot: options.numFewshot });
+    if (made === undefined) absent.push(`${task.name}: no records in the data; left out`);
+    else built.push(made);
+  }
+  return { built, absent };
+}
+
+function groupsAbove(task: string, groups: readonly TaskGroup[]): string[] {
+  return groups.filter((group) => leavesOf(group, groups).includes(task)).map((group) => group.name);
+}
+
+/** A group's metrics over the leaves that were scored, weighted by size (reference section 2.3). */
+export function groupRun(group: TaskGroup, groups: readonly TaskGroup[], tasks: readonly TaskRun[]): GroupRun {
+  const leaves = leavesOf(group, groups);
+  const runs = tasks.filter((t) => leaves.includes(t.task.name) && t.effective > 0);
+  const sizes = runs.map((r) => r.effective);
+  const metrics = new Map<MetricName, MetricValue>();
+  for (const name of group.aggregate) {
+    const values = runs.map((r) => r.metrics.get(name));
+    const present = values.filter((v) => v !== undefined);
+    if (present.length === 0 || present.length < values.length) continue;
+    metrics.set(name, {
+      value: weightedMean(
+        present.map((v) => v.value),
+        sizes,
+      ),
+      stderr: pooledStderr(
+        present.map((v) => v.stderr),
+        sizes,
+      ),
+    });
+  }
+  const scored = new Set(runs.map((r) => r.task.name));
+  return { group, metrics, effective: sizes.reduce((a, b) => a + b, 0), absent: leaves.filter((l) => !scored.has(l)) };
+}

@@ -1,0 +1,154 @@
+import { MoeError } from '../../common/errors.ts';
+import type { DataStore, LoadedSplit } from '../data/store.ts';
+import type { RowSet } from '../data/rows.ts';
+import { RowReader, selectRows } from '../data/rows.ts';
+import { PythonRandom } from '../python/random.ts';
+import type { ChoiceTask, DocParts, PageParts, RollingTask, Task } from './types.ts';
+
+const FEWSHOT_SEED = 1234; // the harness's default `fewshot_random_seed`
+
+/** One document ready to be scored. `prefix` holds description and few-shots; a request's context is prefix + parts.contexts[i]. */
+export interface ChoiceDoc {
+  readonly docId: number;
+  readonly prefix: string;
+  readonly parts: DocParts;
+}
+
+export interface PageDoc {
+  readonly docId: number;
+  readonly parts: PageParts;
+}
+
+interface BuiltBase {
+  /** Number of documents before `limit`. */
+  readonly total: number;
+  readonly numFewshot: number;
+  readonly notes: readonly string[];
+  readonly dataFiles: readonly string[];
+}
+
+/** A task with its documents. */
+export type BuiltTask =
+  | (BuiltBase & { readonly kind: 'choice'; readonly task: ChoiceTask; readonly docs: readonly ChoiceDoc[] })
+  | (BuiltBase & { readonly kind: 'rolling'; readonly task: RollingTask; readonly docs: readonly PageDoc[] });
+export type BuiltChoiceTask = Extract<BuiltTask, { kind: 'choice' }>;
+export type BuiltRollingTask = Extract<BuiltTask, { kind: 'rolling' }>;
+
+/** `limit` as in the harness: n documents, or below 1 a share rounded up. */
+export function sampleSize(limit: number | undefined, total: number): number {
+  if (limit === undefined) return total;
+  if (!(limit > 0)) {
+    throw new MoeError('usage', 'bad-limit', `--limit must be above 0, got ${limit}`, {
+      field: 'limit',
+      hint: 'Give a number of documents, or a share below 1.',
+    });
+  }
+  return Math.min(total, limit < 1 ? Math.ceil(total * limit) : Math.floor(limit));
+}
+
+/** Loads a task's records and makes its documents. Undefined when its part (e.g. a subject) is absent from the data. */
+export async function buildTask(
+  task: Task,
+  store: DataStore,
+  options: { readonly limit?: number | undefined; readonly numFewshot?: number | undefined },
+): Promise<BuiltTask | undefined> {
+  const split = await store.need(task.dataset, task.evalSplit, task.name);
+  const rows = onlyPart(split, task);
+  if (rows.rows.length === 0 && task.only !== undefined) return undefined;
+  if (rows.rows.length === 0) {
+    throw new MoeError('input', 'no-documents', `task ${task.name}: ${split.files.join(', ')} holds no records`, {
+      file: split.files[0] ?? '',
+    });
+  }
+  const n = sampleSize(options.limit, rows.rows.length);
+  const base = { total: rows.rows.length, dataFiles: split.files };
+  const numFewshot = options.numFewshot ?? 0;
+  if (task.outputType === 'loglikelihood_rolling') {
+    const notes = [
+      ...split.notes,
+      ...(numFewshot > 0 ? [`${task.name}: rolling tasks have no few-shot examples`] : []),
+    ];
+    const docs = readers(rows, n).map((row, docId) => ({ docId, parts: task.read(row) }));
+    return { ...base, kind: 'rolling', task, docs, numFewshot: 0, notes };
+  }
+  const prefixes = await fewshotPrefixes(task, store, rows, n, numFewshot);
+  const docs = readers(rows, n).map((row, docId) => ({ docId, prefix: prefixes.at(docId), parts: task.read(row) }));
+  return { ...base, kind: 'choice', task, docs, numFewshot, notes: [...split.notes, ...prefixes.notes] };
+}
+
+function readers(set: RowSet, n: number): RowReader[] {
+  return set.rows.slice(0, n).map((row, i) => new RowReader(row, set.place(i)));
+}
+
+function onlyPart(split: LoadedSplit, task: Task): RowSet {
+  const { only } = task;
+  if (only === undefined) return split;
+  const indices: number[] = [];
+  split.rows.forEach((row, i) => {
+    if (new RowReader(row, split.place(i)).string(only.field) === only.value) indices.push(i);
+  });
+  return selectRows(split, indices);
+}
+
+/** Description and few-shot turns before each document (harness `fewshot_context`, reference sections 2.1 and 2.7). */
+async function fewshotPrefixes(
+  task: ChoiceTask,
+  store: DataStore,
+  evalRows: RowSet,
+  docs: number,
+  k: number,
+): Promise<{ at(docId: number): string; readonly notes: readonly string[] }> {
+  if (k === 0) return { at: () => task.description, notes: [] };
+  if (!Number.isInteger(k) || k < 0 || k > 1000) {
+    throw new MoeError('usage', 'bad-num-fewshot', `--num-fewshot must be a whole number from 0 to 1000, got ${k}`, {
+      field: 'num-fewshot',
+    });
+  }
+  const { split, sampler, dropEvalDoc } = task.fewshot;
+  const pool = split === task.evalSplit ? evalRows : onlyPart(await loadPool(task, store), task);
+  const shots = readers(pool, pool.rows.length).map((row) => {
+    const { question, answer } = task.read(row).shot;
+    return question + task.targetDelimiter + answer + task.fewshotDelimiter;
+  });
+  const draw = k + (sampler === 'random' && dropEvalDoc ? 1 : 0);
+  if (draw > shots.length) {
+    throw new MoeError(
+      'input',
+      'too-few-shots',
+      `task ${task.name}: ${k} examples asked for, but ${pool.files.join(', ')} has ${shots.length} for it`,
+      { field: 'num-fewshot', hint: 'Lower --num-fewshot.' },
+    );
+  }
+  if (sampler === 'first_n') {
+    const prefix = task.description + shots.slice(0, k).join('');
+    return { at: () => prefix, notes: [] };
+  }
+  const random = new PythonRandom(FEWSHOT_SEED);
+  const keys = pool.rows.map((row) => JSON.stringify(row));
+  const prefixes = Array.from({ length: docs }, (_, i) => {
+    let drawn = random.sampleIndices(shots.length, draw);
+    if (dropEvalDoc) {
+      const own = JSON.stringify(evalRows.rows[i]);
+      drawn = drawn.filter((j) => keys[j] !== own).slice(0, k);
+      if (drawn.length < k) {
+        const others = keys.flatMap((key, j) => (key === own ? [] : [j]));
+        drawn = random.sampleIndices(others.length, k).map((j) => others[j] ?? 0);
+      }
+    }
+    return task.description + drawn.map((j) => shots[j] ?? '').join('');
+  });
+  return { at: (docId) => prefixes[docId] ?? '', notes: [] };
+}
+
+async function loadPool(task: ChoiceTask, store: DataStore): Promise<LoadedSplit> {
+  const { split } = task.fewshot;
+  const found = await store.load(task.dataset, split);
+  if (found !== undefined) return found;
+  const stem = task.dataset.stems[0] ?? task.name;
+  throw new MoeError(
+    'input',
+    'no-fewshot-data',
+    `task ${task.name}: few-shot examples come from the ${split} split, which was not found`,
+    { field: 'num-fewshot', hint: `Add ${stem}_${split}.jsonl to the data folder, or score 0-shot.` },
+  );
+}
