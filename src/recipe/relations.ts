@@ -1,0 +1,92 @@
+/** Relations between recipe fields that need no checkpoint. */
+import { at } from './problems.ts';
+import type { RecipeProblem } from './problems.ts';
+import { nodeAt } from './tree.ts';
+import type { MapTree, Tree } from './tree.ts';
+import type { Recipe } from './types.ts';
+
+type Loose = { readonly [K in keyof Recipe]?: Recipe[K] | undefined };
+
+/** Relations between fields, judged on those that are right by themselves. */
+export function relations(tree: MapTree, recipe: Loose, problems: RecipeProblem[]): void {
+  const { experts, top_k: topK, granularity, parents, expert_init: init, router } = recipe;
+  const place = (...fields: string[]): Tree => {
+    for (const field of fields) {
+      const { node, found } = nodeAt(tree, field.split('.'));
+      if (found) return node;
+    }
+    return tree;
+  };
+  const impossible = (field: string, others: string[], code: string, message: string, hint: string): void => {
+    problems.push({ ...at(place(field, ...others), field.split('.'), 'error', code, message, hint), impossible: true });
+  };
+  if (experts !== undefined && topK !== undefined && topK > experts)
+    impossible(
+      'top_k',
+      ['experts'],
+      'top-k-exceeds-experts',
+      `top_k is ${topK} but there are only ${experts} experts; top_k must be at most experts`,
+      `set top_k to ${experts} or less, or experts to ${topK} or more`,
+    );
+  if (experts !== undefined && granularity !== undefined && experts % granularity !== 0)
+    impossible(
+      'granularity',
+      ['experts'],
+      'experts-not-multiple-of-granularity',
+      `granularity ${granularity} does not divide experts ${experts}: every replica of the FFN needs all its ${granularity} slices`,
+      `use ${Math.floor(experts / granularity) * granularity || granularity} or ${Math.ceil(experts / granularity) * granularity} experts`,
+    );
+  if (parents !== undefined && parents.length > 0 && experts !== undefined) {
+    const sum = parents.reduce((total, parent) => total + parent.experts, 0);
+    if (sum !== experts)
+      impossible(
+        'parents',
+        ['experts'],
+        'parents-experts-mismatch',
+        `the parents give ${sum} experts (${parents.map((parent) => parent.experts).join(' + ')}) but experts is ${experts}`,
+        sum < experts
+          ? `set experts to ${sum}, or list the base as a parent too with the ${experts - sum} experts it gives`
+          : `set experts to ${sum}`,
+      );
+    parents.forEach((parent, i) => {
+      if (granularity !== undefined && parent.experts % granularity !== 0)
+        impossible(
+          `parents`,
+          [],
+          'parent-experts-not-multiple-of-granularity',
+          `parent ${i} gives ${parent.experts} experts, which granularity ${granularity} does not divide`,
+          'a parent gives whole replicas of its FFN',
+        );
+    });
+  }
+  if (parents?.length === 0 && recipe.rest === 'average')
+    problems.push(
+      at(
+        place('rest'),
+        ['rest'],
+        'warning',
+        'rest-without-parents',
+        'there are no parents to average; everything comes from the base',
+      ),
+    );
+  if (init?.method === 'split' && granularity === 1)
+    problems.push(
+      at(
+        place('expert_init'),
+        ['expert_init'],
+        'warning',
+        'split-without-granularity',
+        'split deals neurons to slices, but granularity is 1: experts are whole copies',
+      ),
+    );
+  if (router?.init === 'zero' && nodeAt(tree, ['router', 'std']).found && place('router.std').source.layer !== 'preset')
+    problems.push(
+      at(
+        place('router.std'),
+        ['router', 'std'],
+        'warning',
+        'router-std-unused',
+        'router.init is zero, so router.std has no effect',
+      ),
+    );
+}
