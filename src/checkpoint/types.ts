@@ -7,7 +7,33 @@ import type { JsonObject } from '../common/json.ts';
 
 /** Quantised or plain element types of GGUF, by ggml's own names, that safetensors has no name for. */
 export type GgmlDtype =
-  'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q8_0' | 'Q8_1' | 'Q2_K' | 'Q3_K' | 'Q4_K' | 'Q5_K' | 'Q6_K' | 'Q8_K';
+  | 'Q4_0'
+  | 'Q4_1'
+  | 'Q5_0'
+  | 'Q5_1'
+  | 'Q8_0'
+  | 'Q8_1'
+  | 'Q2_K'
+  | 'Q3_K'
+  | 'Q4_K'
+  | 'Q5_K'
+  | 'Q6_K'
+  | 'Q8_K'
+  // Listed and counted, never decoded:
+  | 'IQ1_S'
+  | 'IQ1_M'
+  | 'IQ2_XXS'
+  | 'IQ2_XS'
+  | 'IQ2_S'
+  | 'IQ3_XXS'
+  | 'IQ3_S'
+  | 'IQ4_NL'
+  | 'IQ4_XS'
+  | 'TQ1_0'
+  | 'TQ2_0'
+  | 'MXFP4'
+  | 'NVFP4'
+  | 'Q1_0';
 
 /** How a tensor's bytes are encoded on disk. GGUF's F32/F16/BF16/F64/I8… use the safetensors names. */
 export type StorageDtype = Dtype | GgmlDtype;
@@ -72,6 +98,18 @@ export interface GgufAlias {
   readonly transform: GgufTransform;
 }
 
+/** A part of a tensor that DCP shards hold in pieces: which box of the whole lies where. */
+export interface TensorPiece {
+  readonly file: string;
+  readonly dtype: StorageDtype;
+  /** Where the box starts in the whole tensor, one number per dimension. */
+  readonly offsets: readonly number[];
+  readonly shape: readonly number[];
+  /** Absolute byte offset in the file. */
+  readonly begin: number;
+  readonly bytes: number;
+}
+
 export interface Checkpoint {
   /** The path that was opened, absolute. */
   readonly path: string;
@@ -94,6 +132,11 @@ export interface Checkpoint {
   readonly index: { readonly weightMap: ReadonlyMap<string, string>; readonly totalSize: number | null } | null;
   readonly sidecars: readonly Sidecar[];
   readonly problems: readonly Problem[];
+  /**
+   * Tensors that lie in pieces (a folder of DCP shards), by name; they are not in `tensors`, whose entries are whole.
+   * Absent for every other checkpoint.
+   */
+  readonly pieces?: ReadonlyMap<string, readonly TensorPiece[]>;
   /** True when only config and index are at hand: can be planned, not written. */
   readonly planOnly: boolean;
 }

@@ -1,0 +1,72 @@
+/** One safetensors file as part of a checkpoint: its header, or why it has none. */
+import { join } from 'node:path';
+import { SafetensorsError, readHeader } from 'safetensors-js';
+import type { SafetensorsHeader } from 'safetensors-js';
+import { toProblem } from './errors.ts';
+import type { Entry } from './listing.ts';
+import type { CheckpointFile, Problem, SourceTensor } from './types.ts';
+
+export interface WeightFile {
+  readonly file: CheckpointFile;
+  /** In offset order; of a refused file only those whose bytes are all there. */
+  readonly tensors: readonly SourceTensor[];
+  readonly metadata: ReadonlyMap<string, string>;
+  /** Why the file is refused. */
+  readonly problem?: Problem;
+  /** What was thrown, for a caller that wants to throw it on. */
+  readonly cause?: unknown;
+}
+
+const NO_METADATA: ReadonlyMap<string, string> = new Map();
+
+/** Reads a file's header. Never throws for what lies on disk: a bad file has a `problem`. */
+export async function readWeightFile(folder: string, entry: Entry): Promise<WeightFile> {
+  const { name } = entry;
+  if (entry.kind === 'dangling') return refused(entry, danglingProblem(entry));
+  try {
+    const header = await readHeader(entry.linkAsText === true ? entry.real : join(folder, name));
+    const file: CheckpointFile = { name, path: entry.real, bytes: header.dataStart + header.dataBytes, state: 'ok' };
+    return { file, tensors: tensorsOf(header, name, header.dataBytes), metadata: header.metadata };
+  } catch (error) {
+    const problem = toProblem(error, name);
+    const header = error instanceof SafetensorsError ? error.header : undefined;
+    if (header === undefined) return { ...refused(entry, problem), cause: error };
+    const have = entry.bytes - header.dataStart;
+    return {
+      file: { name, path: entry.real, bytes: entry.bytes, state: 'unreadable' },
+      tensors: tensorsOf(header, name, have),
+      metadata: header.metadata,
+      problem,
+      cause: error,
+    };
+  }
+}
+
+function refused(entry: Entry, problem: Problem): WeightFile {
+  const state = entry.kind === 'dangling' ? 'missing' : 'unreadable';
+  const file: CheckpointFile = { name: entry.name, path: entry.real, bytes: entry.bytes, state };
+  return { file, tensors: [], metadata: NO_METADATA, problem };
+}
+
+/** Tensors that end within `have` bytes of data. */
+function tensorsOf(header: SafetensorsHeader, file: string, have: number): SourceTensor[] {
+  const tensors: SourceTensor[] = [];
+  for (const { name, dtype, shape, begin, end } of header.tensors.values()) {
+    if (end > have) continue;
+    tensors.push({ name, dtype, shape, file, begin: header.dataStart + begin, bytes: end - begin });
+  }
+  return tensors;
+}
+
+/** What to say of a link whose target is not there. */
+export function danglingProblem(entry: Entry): Problem {
+  const target = entry.link ?? entry.real;
+  return {
+    severity: 'error',
+    code: 'dangling-link',
+    file: entry.name,
+    message: `${entry.name}: link points to ${target} which does not exist`,
+    hint: 'Fetch the file again; a cache that was moved or made with a relative cache_dir leaves such links.',
+    details: { link: target, resolved: entry.real },
+  };
+}
