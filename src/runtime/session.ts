@@ -1,0 +1,124 @@
+/** The only place that talks to onnxruntime-node: sessions with the right options, runs, and errors for people. */
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { MoeError, messageOf } from '../common/errors.ts';
+import type { GraphBuilder } from '../onnx/builder.ts';
+
+export type Device = 'cpu' | 'cuda' | 'dml' | 'coreml' | 'webgpu';
+
+export interface SessionSettings {
+  /** Folder that external weights are relative to. */
+  readonly folder: string | null;
+  /**
+   * `stored`: weights in two bytes stay so in memory and are widened just before their use. `widen`: they become float32
+   * once, at creation (twice the memory, faster runs of few tokens). Without casts in the graph both are the same.
+   */
+  readonly weights: 'stored' | 'widen';
+  readonly threads?: number;
+  readonly device?: Device;
+  /** Second try where the allocator misbehaves (Electron), and for the least anonymous memory. */
+  readonly withoutArena?: boolean;
+  /** Where to write a profile; for benchmarks. */
+  readonly profile?: string;
+}
+
+export type Feeds = Readonly<Record<string, Tensor>>;
+
+/** A created session. Creation and runs block the thread: use it in a process of its own. */
+export class Session {
+  private constructor(private readonly session: InferenceSession) {}
+
+  /** Creates a session from a finished graph. Throws a MoeError `session-failed` with ONNX Runtime's words. */
+  static async create(graph: GraphBuilder, settings: SessionSettings): Promise<Session> {
+    const options = sessionOptions(graph, settings);
+    try {
+      return new Session(await InferenceSession.create(graph.serialize(), options));
+    } catch (error) {
+      throw new MoeError(
+        'internal',
+        'session-failed',
+        `ONNX Runtime could not load the model: ${messageOf(error)}`,
+        {},
+        { cause: error },
+      );
+    }
+  }
+
+  get outputNames(): readonly string[] {
+    return this.session.outputNames;
+  }
+
+  /** Runs the graph; `fetch` names the outputs wanted. Inputs are borrowed, outputs are copies. */
+  async run(feeds: Feeds, fetch: readonly string[]): Promise<ReadonlyMap<string, Tensor>> {
+    try {
+      const results = await this.session.run(feeds, fetch);
+      return new Map(Object.entries(results));
+    } catch (error) {
+      throw new MoeError(
+        'internal',
+        'run-failed',
+        `ONNX Runtime failed while running the model: ${messageOf(error)}`,
+        {},
+        { cause: error },
+      );
+    }
+  }
+
+  /** Frees the session's memory. */
+  async release(): Promise<void> {
+    await this.session.release();
+  }
+}
+
+function sessionOptions(graph: GraphBuilder, settings: SessionSettings): InferenceSession.SessionOptions {
+  const stored = settings.weights === 'stored' && graph.prologue.some((node) => node.op === 'Cast');
+  return {
+    executionProviders: [
+      settings.device ?? 'cpu',
+      ...(settings.device === undefined || settings.device === 'cpu' ? [] : ['cpu']),
+    ],
+    // Constant folding would widen two-byte weights for good, float16 even when it is switched off by name.
+    graphOptimizationLevel: stored || hasBranches(graph) ? 'disabled' : 'basic',
+    enableMemPattern: false,
+    enableCpuMemArena: settings.withoutArena !== true,
+    executionMode: 'sequential',
+    logSeverityLevel: 3,
+    ...(settings.threads === undefined ? {} : { intraOpNumThreads: settings.threads }),
+    ...(settings.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: settings.profile }),
+    extra: {
+      'session.disable_prepacking': '1',
+      'session.intra_op.allow_spinning': '0',
+      'session.set_denormal_as_zero': '1',
+      ...(settings.folder === null ? {} : { 'session.model_external_initializers_file_folder_path': settings.folder }),
+    },
+  };
+}
+
+function hasBranches(graph: GraphBuilder): boolean {
+  return graph.nodes.some((node) => node.op === 'If');
+}
+
+/** A float32 tensor over `data` (borrowed). */
+export function floats(data: Float32Array, dims: readonly number[]): Tensor {
+  return new Tensor('float32', data, dims);
+}
+
+/** An int64 tensor. */
+export function integers(values: readonly number[], dims: readonly number[]): Tensor {
+  const data = new BigInt64Array(values.length);
+  values.forEach((value, i) => {
+    data[i] = BigInt(value);
+  });
+  return new Tensor('int64', data, dims);
+}
+
+/** The float32 data of an output. */
+export function floatData(tensor: Tensor | undefined, name: string): Float32Array {
+  if (tensor?.data instanceof Float32Array) return tensor.data;
+  throw new MoeError('internal', 'unexpected-output', `ONNX Runtime gave no float32 output ${name}.`);
+}
+
+/** The int64 data of an output, as plain numbers. */
+export function integerData(tensor: Tensor | undefined, name: string): number[] {
+  if (tensor?.data instanceof BigInt64Array) return Array.from(tensor.data, Number);
+  throw new MoeError('internal', 'unexpected-output', `ONNX Runtime gave no int64 output ${name}.`);
+}
