@@ -1,0 +1,69 @@
+/**
+ * What only the data can tell (drop statistics, importance order, singular bases), computed when an expression first needs
+ * it, recorded for the manifest, and taken from there where no source is at hand.
+ */
+import { createHash } from 'node:crypto';
+import { canonicalJson } from '../common/json.ts';
+
+export interface ResolvedRedraw {
+  readonly mean: number;
+  readonly std: number;
+}
+
+/** Shard of every neuron of a dealt FFN: base64 of little-endian uint16, one per neuron. */
+export interface ResolvedNormShard {
+  readonly owners: string;
+}
+
+export interface ResolvedSvd {
+  readonly rank: number;
+  readonly residual: number;
+  readonly iterations: number;
+  /** sha256 over the basis vectors as little-endian float64. */
+  readonly basisSha256: string;
+}
+
+/** By the digest of the expression (`expressionDigest`) that they belong to. */
+export interface Resolved {
+  readonly redraw: Readonly<Record<string, ResolvedRedraw>>;
+  readonly normShard: Readonly<Record<string, ResolvedNormShard>>;
+  readonly svd: Readonly<Record<string, ResolvedSvd>>;
+}
+
+/** Collects what gets resolved during a run. */
+export class ResolvedLog {
+  readonly redraw = new Map<string, ResolvedRedraw>();
+  readonly normShard = new Map<string, ResolvedNormShard>();
+  readonly svd = new Map<string, ResolvedSvd>();
+
+  constructor(known?: Resolved) {
+    if (known === undefined) return;
+    for (const [key, value] of Object.entries(known.redraw)) this.redraw.set(key, value);
+    for (const [key, value] of Object.entries(known.normShard)) this.normShard.set(key, value);
+    for (const [key, value] of Object.entries(known.svd)) this.svd.set(key, value);
+  }
+
+  /** As plain data, keys sorted. */
+  toJSON(): Resolved {
+    const sorted = <T>(map: ReadonlyMap<string, T>): Record<string, T> =>
+      Object.fromEntries([...map].sort(([a], [b]) => (a < b ? -1 : 1)));
+    return { redraw: sorted(this.redraw), normShard: sorted(this.normShard), svd: sorted(this.svd) };
+  }
+}
+
+/** A short name (32 hex digits) for any plain data. */
+export function expressionDigest(data: unknown): string {
+  return createHash('sha256').update(canonicalJson(data)).digest('hex').slice(0, 32);
+}
+
+/** Shard numbers as text, and back. */
+export function encodeOwners(owners: Uint16Array): string {
+  const bytes = Buffer.alloc(owners.length * 2);
+  owners.forEach((owner, i) => bytes.writeUInt16LE(owner, i * 2));
+  return bytes.toString('base64');
+}
+
+export function decodeOwners(text: string): Uint16Array {
+  const bytes = Buffer.from(text, 'base64');
+  return Uint16Array.from({ length: Math.floor(bytes.length / 2) }, (_, i) => bytes.readUInt16LE(i * 2));
+}
