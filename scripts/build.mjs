@@ -1,0 +1,107 @@
+// Builds what exists: the CLI, later the extension, the job process, the worker and the webviews; and the safetensors-js
+// package. Options: --watch (rebuild on change), --no-packages (leave out safetensors-js), --minify.
+import { chmodSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { context } from 'esbuild';
+import { root, run } from './lib/run.mjs';
+
+const watch = process.argv.includes('--watch');
+const minify = process.argv.includes('--minify');
+const packages = !watch && !process.argv.includes('--no-packages');
+
+/** What a newcomer looks for first: which source becomes which file. Entries whose source is not there yet are passed over. */
+const HOST = [
+  { from: 'src/cli/bin.ts', to: 'dist/cli.js', executable: true },
+  { from: 'src/extension/extension.ts', to: 'dist/extension.js' },
+  { from: 'src/job/main.ts', to: 'dist/job.js' },
+  { from: 'src/worker/main.ts', to: 'dist/worker.js' },
+];
+const WEBVIEWS = [
+  { from: 'webview/editor/main.ts', to: 'dist/webview/editor.js' },
+  { from: 'webview/plan/main.ts', to: 'dist/webview/plan.js' },
+  { from: 'webview/sidebar/main.ts', to: 'dist/webview/sidebar.js' },
+  { from: 'webview/results/main.ts', to: 'dist/webview/results.js' },
+];
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  sourcemap: true,
+  minify,
+  legalComments: 'none',
+  logLevel: 'warning',
+  metafile: true,
+  alias: { 'safetensors-js': join(root, 'packages/safetensors-js/src/index.ts') },
+};
+
+const jobs = [
+  ...HOST.map((entry) => ({
+    ...entry,
+    options: {
+      ...common,
+      platform: 'node',
+      target: 'node20',
+      format: 'cjs',
+      // Given by the editor, or native: never bundled.
+      external: ['vscode', 'onnxruntime-node'],
+      mainFields: ['module', 'main'],
+      // Some dependencies are ESM that asks for its own address; in a CommonJS bundle that is the bundle's.
+      define: { 'import.meta.url': '__bundleUrl' },
+      banner: {
+        js: `${entry.executable ? '#!/usr/bin/env node\n' : ''}'use strict';\nconst __bundleUrl = require('node:url').pathToFileURL(__filename).href;`,
+      },
+    },
+  })),
+  ...WEBVIEWS.map((entry) => ({
+    ...entry,
+    options: { ...common, platform: 'browser', target: 'chrome128', format: 'esm' },
+  })),
+].filter((job) => existsSync(join(root, job.from)));
+
+const start = performance.now();
+if (!watch) rmSync(join(root, 'dist'), { recursive: true, force: true });
+mkdirSync(join(root, 'dist'), { recursive: true });
+
+for (const job of jobs) {
+  const made = await context({
+    ...job.options,
+    entryPoints: [join(root, job.from)],
+    outfile: join(root, job.to),
+    plugins: [
+      {
+        name: 'after',
+        setup(build) {
+          build.onEnd((result) => {
+            if (result.errors.length > 0) return;
+            if (job.executable) chmodSync(join(root, job.to), 0o755);
+            if (watch) console.log(`built ${job.to}`);
+          });
+        },
+      },
+    ],
+  });
+  if (watch) {
+    await made.watch();
+    continue;
+  }
+  try {
+    await made.rebuild();
+  } catch {
+    // esbuild has printed what is wrong.
+    process.exit(1);
+  } finally {
+    await made.dispose();
+  }
+  console.log(`${job.to.padEnd(42)} ${(statSync(join(root, job.to)).size / 1024).toFixed(0).padStart(6)} kB`);
+}
+
+// The package is published on its own, as plain ES modules with types; nothing here needs its dist.
+if (packages) {
+  rmSync(join(root, 'packages/safetensors-js/dist'), { recursive: true, force: true });
+  const project = 'packages/safetensors-js/tsconfig.build.json';
+  const status = await run('node', ['node_modules/typescript/bin/tsc', '-p', project]);
+  if (status !== 0) process.exit(status);
+  console.log('packages/safetensors-js/dist');
+}
+if (!watch) console.log(`built in ${((performance.now() - start) / 1000).toFixed(1)} s`);
