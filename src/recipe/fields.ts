@@ -23,13 +23,19 @@ export const FIELD_TEXTS: ReadonlyMap<string, FieldText> = new Map([
   [
     'parents',
     text(
-      'Several dense models as different experts (branch-train-mix). Their experts must add up to `experts`; the base gives experts only where it is listed here itself.',
+      'Several dense models as different experts (branch-train-mix). What they leave open of `experts` is given by the base, first in order.',
       'a list of {path, experts}',
     ),
   ],
   ['parents.[]', text('One dense parent.', 'a mapping {path: text, experts: whole number}')],
   ['parents.[].path', text('Where this parent lies; relative to the recipe file.', 'a path (text)')],
-  ['parents.[].experts', text('How many routed experts this parent gives.', 'a whole number from 1 to 65536')],
+  [
+    'parents.[].experts',
+    text(
+      'How many experts of full width this parent gives (with granularity, each is cut into that many).',
+      'a whole number from 1 to 65536',
+    ),
+  ],
   [
     'rest',
     text(

@@ -36,28 +36,28 @@ export function relations(tree: MapTree, recipe: Loose, problems: RecipeProblem[
       `granularity ${granularity} does not divide experts ${experts}: every replica of the FFN needs all its ${granularity} slices`,
       `use ${Math.floor(experts / granularity) * granularity || granularity} or ${Math.ceil(experts / granularity) * granularity} experts`,
     );
-  if (parents !== undefined && parents.length > 0 && experts !== undefined) {
+  if (parents !== undefined && parents.length > 0 && experts !== undefined && granularity !== undefined) {
     const sum = parents.reduce((total, parent) => total + parent.experts, 0);
-    if (sum !== experts)
+    const replicas = experts / granularity;
+    const cut = granularity === 1 ? '' : ` of full width (${experts} at granularity ${granularity})`;
+    if (sum > replicas)
       impossible(
         'parents',
         ['experts'],
-        'parents-experts-mismatch',
-        `the parents give ${sum} experts (${parents.map((parent) => parent.experts).join(' + ')}) but experts is ${experts}`,
-        sum < experts
-          ? `set experts to ${sum}, or list the base as a parent too with the ${experts - sum} experts it gives`
-          : `set experts to ${sum}`,
+        'parents-exceed-experts',
+        `the parents give ${sum} experts (${parents.map((parent) => parent.experts).join(' + ')}) but there are only ${replicas}${cut}`,
+        `set experts to ${sum * granularity}, or let the parents give fewer`,
       );
-    parents.forEach((parent, i) => {
-      if (granularity !== undefined && parent.experts % granularity !== 0)
-        impossible(
-          `parents`,
-          [],
-          'parent-experts-not-multiple-of-granularity',
-          `parent ${i} gives ${parent.experts} experts, which granularity ${granularity} does not divide`,
-          'a parent gives whole replicas of its FFN',
-        );
-    });
+    else if (sum < replicas && Number.isInteger(replicas))
+      problems.push(
+        at(
+          place('parents'),
+          ['parents'],
+          'warning',
+          'base-fills-experts',
+          `the parents give ${sum} of ${replicas} experts${cut}; the base gives the first ${replicas - sum}`,
+        ),
+      );
   }
   if (parents?.length === 0 && recipe.rest === 'average')
     problems.push(

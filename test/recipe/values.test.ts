@@ -107,13 +107,18 @@ describe('relations', () => {
     expect(error.place.hint).toBe('use 6 or 9 experts');
   });
 
-  it('the experts of the parents must add up', () => {
-    const error = failure(() => load('parents: [{path: a, experts: 3}, {path: b, experts: 2}]\n'));
-    expect(error.code).toBe('parents-experts-mismatch');
-    expect(error.message).toContain('the parents give 5 experts (3 + 2) but experts is 8');
-    expect(load('experts: 5\nparents: [{path: a, experts: 3}, {path: b, experts: 2}]\n').parentPaths).toEqual([
-      '/nowhere/a',
-      '/nowhere/b',
+  it('parents may not give more experts than there are; what they leave open is the base’s, and said', () => {
+    const two = 'parents: [{path: a, experts: 3}, {path: b, experts: 2}]\n';
+    const error = failure(() => load(`experts: 8\ngranularity: 2\n${two}`));
+    expect(error.code).toBe('parents-exceed-experts');
+    expect(error.message).toContain(
+      'the parents give 5 experts (3 + 2) but there are only 4 of full width (8 at granularity 2)',
+    );
+    const exact = load(`experts: 5\n${two}`);
+    expect([exact.parentPaths, exact.warnings]).toEqual([['/nowhere/a', '/nowhere/b'], []]);
+    const open = load(`experts: 8\n${two}`);
+    expect(open.warnings.map((warning) => warning.message)).toEqual([
+      'the parents give 5 of 8 experts; the base gives the first 3',
     ]);
   });
 
