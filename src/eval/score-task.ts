@@ -199,18 +199,13 @@ export async function scoreRollingTask(built: BuiltRollingTask, context: ScoreCo
   const { encoder, runner, maxLength } = context;
   const digests = new TaskDigests();
   const docs: ScoredPage[] = [];
-  const leftOut: LeftOut[] = [];
   let doubled = false;
   const sum = (results: readonly ScoreResult[]): number => results.reduce((n, r) => n + r.logprob, 0);
   for (const doc of built.docs) {
     const { text, bytes } = doc.parts;
     const windows = encoder.rolling(text, maxLength);
     digests.addRolling(text, windows);
-    if (windows.length === 0) {
-      leftOut.push({ docId: doc.docId, reason: 'empty-continuation', tokens: 0 });
-      context.onLeftOut(pageWork(text));
-      continue;
-    }
+    // An empty page has no windows; the harness counts its words and bytes with a log-likelihood of 0.
     const twice = encoder.doublesBos(windows[0]?.continuationIds ?? []);
     doubled ||= twice;
     const single = twice ? encoder.rolling(text, maxLength, true) : [];
@@ -231,12 +226,11 @@ export async function scoreRollingTask(built: BuiltRollingTask, context: ScoreCo
     notes.push(
       `${task.name}: the harness counts BOS twice with this tokenizer; its value is reported, the corrected one beside it`,
     );
-  if (leftOut.length > 0) notes.push(`${task.name}: ${leftOut.length} empty pages left out`);
   return {
     kind: 'rolling',
     task,
     docs,
-    leftOut,
+    leftOut: [],
     // The harness gives rolling metrics no standard error.
     metrics: new Map(task.metrics.map((name) => [name, { value: rollingValue(values, name), stderr: null }])),
     ...(doubled

@@ -146,7 +146,7 @@ export const MMLU_TASKS: readonly ChoiceTask[] = [
   ...ALL_SUBJECTS.map(continuationTask),
 ];
 
-/** `mmlu`, its four groups, and the same for the continuation tasks. */
+/** `mmlu`, its four groups, and the same for the continuation tasks, named as the harness names them. */
 export const MMLU_GROUP_LIST: readonly TaskGroup[] = [
   group(
     'mmlu',
@@ -156,26 +156,31 @@ export const MMLU_GROUP_LIST: readonly TaskGroup[] = [
   ...MMLU_GROUPS.map((g) =>
     group(
       `mmlu_${g}`,
-      g.replaceAll('_', ' '),
+      spaced(g),
       MMLU_SUBJECTS[g].map((s) => `mmlu_${s}`),
     ),
   ),
   group(
     'mmlu_continuation',
     'mmlu (continuation)',
-    MMLU_GROUPS.map((g) => `mmlu_${g}_continuation`),
+    MMLU_GROUPS.map((g) => `mmlu_continuation::${spaced(g)}`),
   ),
-  ...MMLU_GROUPS.map((g) =>
-    group(
-      `mmlu_${g}_continuation`,
-      g.replaceAll('_', ' '),
+  ...MMLU_GROUPS.map((g) => ({
+    ...group(
+      `mmlu_continuation::${spaced(g)}`,
+      `mmlu_continuation::${spaced(g)}`,
       MMLU_SUBJECTS[g].map((s) => `mmlu_${s}_continuation`),
     ),
-  ),
+    version: 'N/A',
+  })),
 ];
 
 function group(name: string, alias: string, members: readonly string[]): TaskGroup {
-  return { name, alias, version: 2, members, aggregate: ['acc'] };
+  return { name, alias, version: '2', members, aggregate: ['acc'] };
+}
+
+function spaced(name: string): string {
+  return name.replaceAll('_', ' ');
 }
 
 /** Subject of an MMLU task name, or undefined. */

@@ -1,6 +1,6 @@
 import { MoeError } from '../../common/errors.ts';
 import { CHOICE_TASKS } from './builtin.ts';
-import { MMLU_GROUP_LIST, MMLU_TASKS } from './mmlu.ts';
+import { MMLU_GROUPS, MMLU_GROUP_LIST, MMLU_TASKS } from './mmlu.ts';
 import { ROLLING_TASKS } from './rolling.ts';
 import type { Task, TaskGroup } from './types.ts';
 
@@ -12,6 +12,10 @@ const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
   ['lambada', 'lambada_openai'],
   ['rolling', 'perplexity'],
   ['copa_harness', 'copa'],
+  ...MMLU_GROUPS.map((g): [string, string] => [
+    `mmlu_${g}_continuation`,
+    `mmlu_continuation::${g.replaceAll('_', ' ')}`,
+  ]),
 ]);
 
 /** Tasks to run and groups to aggregate, children before parents. */

@@ -98,7 +98,8 @@ export interface FewshotRule {
 export interface TaskGroup {
   readonly name: string;
   readonly alias: string;
-  readonly version: number;
+  /** As the harness writes it: text. */
+  readonly version: string;
   readonly members: readonly string[];
   readonly aggregate: readonly MetricName[];
 }
