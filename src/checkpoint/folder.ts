@@ -56,7 +56,11 @@ export async function openFolder(
     index:
       selection.index === null
         ? null
-        : { weightMap: selection.index.parsed.weightMap, totalSize: selection.index.parsed.totalSize ?? null },
+        : {
+            name: selection.index.name,
+            weightMap: selection.index.parsed.weightMap,
+            totalSize: selection.index.parsed.totalSize ?? null,
+          },
     sidecars,
   };
   const present = new Map(contents.safetensors.map((entry) => [entry.name, entry]));

@@ -4,13 +4,17 @@ import { realpathSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { MoeError, grouped } from '../common/errors.ts';
 import type { JsonObject, JsonValue } from '../common/json.ts';
+import { configFromGguf } from '../gguf/config.ts';
 import { scanGgufHeader } from '../gguf/header.ts';
 import type { GgufScan } from '../gguf/header.ts';
 import { mapTensors } from '../gguf/names.ts';
 import type { GgufSource } from '../gguf/names.ts';
+import { tokenizerFromGguf } from '../gguf/tokenizer.ts';
+import type { GgufNote } from '../gguf/types.ts';
 import { isDtype } from 'safetensors-js';
+import { parseConfig } from './json-file.ts';
 import { MAX_NAMES, listed, namesDetail, problemOf, throwIfAborted } from './errors.ts';
-import type { Checkpoint, GgmlDtype, GgufAlias, Problem, SourceTensor, StorageDtype } from './types.ts';
+import type { Checkpoint, GgmlDtype, GgufAlias, Problem, Sidecar, SourceTensor, StorageDtype } from './types.ts';
 
 const GGML_NAMES: ReadonlySet<string> = new Set<GgmlDtype>([
   'Q4_0',
@@ -55,14 +59,7 @@ export async function openGguf(
   const name = basename(file);
   const scan = scanGgufHeader(file);
   if (scan.error !== undefined && options.lenient !== true) throw withTensors(scan.error, scan);
-  const problems: Problem[] = scan.notes.map(({ severity, code, message, tensor, hint }) => ({
-    severity,
-    code,
-    message,
-    file: name,
-    ...(tensor === undefined ? {} : { tensor }),
-    ...(hint === undefined ? {} : { hint }),
-  }));
+  const problems: Problem[] = scan.notes.map((note) => problemOfNote(note, name));
   if (scan.error !== undefined) problems.push(problemOf(scan.error, name));
   const tensors = new Map<string, SourceTensor>();
   for (const tensor of scan.tensors.values()) {
@@ -158,11 +155,49 @@ function aliasOf({ pieces, shape }: GgufSource): GgufAlias | null {
 
 interface Rebuilt {
   readonly config: JsonObject;
-  readonly sidecars: Checkpoint['sidecars'];
+  readonly sidecars: readonly Sidecar[];
 }
 
-function rebuild(scan: GgufScan, _problems: Problem[]): Rebuilt {
-  return { config: bareConfig(scan), sidecars: [] };
+/** config.json and the tokenizer's files; a file that cannot be rebuilt is said and left out. */
+function rebuild(scan: GgufScan, problems: Problem[]): Rebuilt {
+  const file = basename(scan.path);
+  const sidecars: Sidecar[] = [];
+  const add = (name: string, text: string): void => {
+    sidecars.push({ name, text, bytes: Buffer.byteLength(text) });
+  };
+  let config: JsonObject;
+  try {
+    const rebuilt = configFromGguf(scan);
+    const text = `${JSON.stringify(rebuilt.config, null, 2)}\n`;
+    ({ config } = parseConfig(Buffer.from(text), 'config.json'));
+    problems.push(...rebuilt.notes.map((note) => problemOfNote(note, file)));
+    add('config.json', text);
+  } catch (error) {
+    if (!(error instanceof MoeError)) throw error;
+    // An unsupported architecture was reported with the names.
+    if (error.code !== 'gguf-unsupported-arch') problems.push({ ...problemOf(error, file), severity: 'warning' });
+    config = bareConfig(scan);
+  }
+  try {
+    const { files, notes } = tokenizerFromGguf(scan);
+    for (const [name, text] of files) add(name, text);
+    problems.push(...notes.map((note) => problemOfNote(note, file)));
+  } catch (error) {
+    if (!(error instanceof MoeError)) throw error;
+    problems.push({ ...problemOf(error, file), severity: 'warning' });
+  }
+  return { config, sidecars };
+}
+
+function problemOfNote({ severity, code, message, tensor, hint }: GgufNote, file: string): Problem {
+  return {
+    severity,
+    code,
+    message,
+    file,
+    ...(tensor === undefined ? {} : { tensor }),
+    ...(hint === undefined ? {} : { hint }),
+  };
 }
 
 /** The sizes that every architecture writes, under Hugging Face's names: enough to inspect a file of any architecture. */

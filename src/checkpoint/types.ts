@@ -129,7 +129,12 @@ export interface Checkpoint {
   readonly gguf: ReadonlyMap<string, GgufAlias> | null;
   readonly files: readonly CheckpointFile[];
   /** The index's weight map (tensor → file) where there is an index. */
-  readonly index: { readonly weightMap: ReadonlyMap<string, string>; readonly totalSize: number | null } | null;
+  readonly index: {
+    readonly weightMap: ReadonlyMap<string, string>;
+    readonly totalSize: number | null;
+    /** File name of the index. */
+    readonly name?: string;
+  } | null;
   readonly sidecars: readonly Sidecar[];
   readonly problems: readonly Problem[];
   /**
