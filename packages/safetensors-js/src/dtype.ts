@@ -1,7 +1,8 @@
 /**
  * Element types of the format, as the Rust reference lists them, and the size arithmetic over them.
  */
-import { SafetensorsError } from './errors.ts';
+import { SafetensorsError, quoted } from './errors.ts';
+import type { SafetensorsErrorCode } from './errors.ts';
 
 /**
  * Every dtype of the reference, in its own order: increasing alignment. `referenceOrder` sorts by this order, descending.
@@ -139,20 +140,22 @@ export function shapeText(shape: readonly (number | bigint)[]): string {
  * `validation-overflow` (beyond 64 bits) or `offset-too-large` (beyond 2^53-1).
  */
 export function tensorBytes(dtype: Dtype, shape: readonly number[], tensor?: string): number {
-  const place = tensor === undefined ? {} : { tensor };
-  if (!isDtype(dtype)) {
-    throw new SafetensorsError('unknown-dtype', `unknown dtype ${JSON.stringify(dtype)}`, place);
-  }
+  if (!isDtype(dtype)) refuse('unknown-dtype', `unknown dtype ${JSON.stringify(dtype)}`, tensor);
   for (const dim of shape) {
     if (!Number.isSafeInteger(dim) || dim < 0) {
-      throw new SafetensorsError(
+      refuse(
         'invalid-shape',
         `shape ${shapeText(shape)}: every dimension must be a whole number from 0 to 2^53-1`,
-        place,
+        tensor,
       );
     }
   }
   const size = sizeOf(dtype, shape);
-  if (typeof size === 'string') throw new SafetensorsError(size, sizeProblemText(size, dtype, shape), place);
+  if (typeof size === 'string') refuse(size, sizeProblemText(size, dtype, shape), tensor);
   return size;
+}
+
+function refuse(code: SafetensorsErrorCode, message: string, tensor: string | undefined): never {
+  if (tensor === undefined) throw new SafetensorsError(code, message);
+  throw new SafetensorsError(code, `tensor ${quoted(tensor)}: ${message}`, { tensor });
 }

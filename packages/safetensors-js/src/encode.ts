@@ -5,6 +5,7 @@ import { dtypeRank, tensorBytes } from './dtype.ts';
 import type { Dtype } from './dtype.ts';
 import { SafetensorsError, byteCount, grouped, quoted } from './errors.ts';
 import { MAX_HEADER_BYTES } from './header.ts';
+import { fileNameProblem } from './read-index.ts';
 
 export interface TensorSpec {
   readonly name: string;
@@ -36,12 +37,17 @@ export interface EncodedHeader {
   readonly dataBytes: number;
 }
 
+/** The first test is free for strings of one-byte characters, which is nearly all of them. */
+function hasLoneSurrogate(text: string): boolean {
+  return /[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text);
+}
+
 /** Readers of other languages refuse names that are not Unicode; `__metadata__` has its own meaning. */
 function checkName(name: string): void {
   if (name === '__metadata__') {
     throw new SafetensorsError('invalid-tensor-name', 'a tensor cannot be named __metadata__', { tensor: name });
   }
-  if (/\p{Surrogate}/u.test(name)) {
+  if (hasLoneSurrogate(name)) {
     throw new SafetensorsError('invalid-tensor-name', `tensor name ${quoted(name)} has a lone surrogate`, {
       tensor: name,
     });
@@ -56,8 +62,8 @@ function checkName(name: string): void {
  */
 export function encodeHeader(specs: readonly TensorSpec[], options: EncodeOptions = {}): EncodedHeader {
   const offsets = new Map<string, TensorRange>();
-  const parts: string[] = [];
-  if (options.metadata !== undefined) parts.push(`"__metadata__":${metadataText(options.metadata)}`);
+  const text = new TextChunks();
+  if (options.metadata !== undefined) text.add(`"__metadata__":${metadataText(options.metadata)}`);
   let offset = 0;
   for (const { name, dtype, shape } of specs) {
     checkName(name);
@@ -71,13 +77,46 @@ export function encodeHeader(specs: readonly TensorSpec[], options: EncodeOption
       });
     }
     offsets.set(name, { begin: offset, end });
-    parts.push(
+    text.add(
       `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],` +
         `"data_offsets":[${String(offset)},${String(end)}]}`,
     );
     offset = end;
   }
-  return { bytes: frame(Buffer.from(`{${parts.join(',')}}`, 'utf8'), options), offsets, dataBytes: offset };
+  const json = text.finish();
+  return { bytes: frame(json, text.length, options), offsets, dataBytes: offset };
+}
+
+/** Collects the members of an object, as bytes from time to time: half a million short strings are heavy. */
+class TextChunks {
+  length = 0;
+  private readonly chunks: Buffer[] = [];
+  private parts: string[] = [];
+  private lead = '{';
+
+  add(member: string): void {
+    this.parts.push(member);
+    if (this.parts.length === 4096) this.flush();
+  }
+
+  private flush(): void {
+    if (this.parts.length === 0) return;
+    this.push(this.lead + this.parts.join(','));
+    this.lead = ',';
+    this.parts = [];
+  }
+
+  private push(text: string): void {
+    const chunk = Buffer.from(text, 'utf8');
+    this.chunks.push(chunk);
+    this.length += chunk.length;
+  }
+
+  finish(): readonly Buffer[] {
+    this.flush();
+    this.push(this.lead === '{' ? '{}' : '}');
+    return this.chunks;
+  }
 }
 
 function metadataText(metadata: Readonly<Record<string, string>> | ReadonlyMap<string, string>): string {
@@ -85,7 +124,7 @@ function metadataText(metadata: Readonly<Record<string, string>> | ReadonlyMap<s
     metadata instanceof Map ? metadata.entries() : Object.entries(metadata);
   const parts: string[] = [];
   for (const [key, value] of entries) {
-    if (typeof value !== 'string' || /\p{Surrogate}/u.test(key) || /\p{Surrogate}/u.test(value)) {
+    if (typeof value !== 'string' || hasLoneSurrogate(key) || hasLoneSurrogate(value)) {
       throw new SafetensorsError(
         'invalid-metadata',
         `metadata ${quoted(key)}: keys and values must be Unicode strings`,
@@ -97,12 +136,12 @@ function metadataText(metadata: Readonly<Record<string, string>> | ReadonlyMap<s
 }
 
 /** Length, JSON and padding. */
-function frame(json: Buffer, options: EncodeOptions): Buffer {
+function frame(json: readonly Buffer[], jsonBytes: number, options: EncodeOptions): Buffer {
   const align = options.align ?? 8;
   if (!Number.isSafeInteger(align) || align < 1) {
     throw new SafetensorsError('invalid-argument', `align must be a whole number from 1, not ${String(align)}`);
   }
-  const least = 8 + json.length;
+  const least = 8 + jsonBytes;
   const dataStart = options.padTo ?? Math.ceil(least / align) * align;
   if (!Number.isSafeInteger(dataStart) || dataStart < least) {
     throw new SafetensorsError(
@@ -121,9 +160,11 @@ function frame(json: Buffer, options: EncodeOptions): Buffer {
       },
     );
   }
-  const bytes = Buffer.alloc(dataStart, 0x20);
+  const bytes = Buffer.allocUnsafeSlow(dataStart);
   bytes.writeBigUInt64LE(BigInt(dataStart - 8), 0);
-  json.copy(bytes, 8);
+  let at = 8;
+  for (const chunk of json) at += chunk.copy(bytes, at);
+  bytes.fill(0x20, at);
   return bytes;
 }
 
@@ -179,6 +220,12 @@ export function buildIndex(
         tensor: name,
       });
     }
+    const problem = fileNameProblem(file);
+    if (problem !== undefined) {
+      throw new SafetensorsError('invalid-index-file-name', `the file name ${quoted(file)} ${problem}`, {
+        tensor: name,
+      });
+    }
     weightMap.set(name, file);
     total += bytes;
   }
@@ -201,7 +248,7 @@ function jsonOf(value: string | number | boolean | null): string {
 /** A JSON string as Python's `json.dumps` writes it: everything beyond ASCII as `\uXXXX`. */
 function pythonString(text: string): string {
   return JSON.stringify(text).replace(
-    /[\u0080-\uffff]/g,
+    /[\u007f-\uffff]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }

@@ -24,6 +24,7 @@ export type SafetensorsErrorCode =
   | 'offset-too-large'
   | 'empty-file'
   | 'lfs-pointer'
+  | 'not-safetensors'
   | 'not-a-file'
   | 'file-not-found'
   | 'permission-denied'

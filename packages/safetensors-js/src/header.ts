@@ -51,6 +51,10 @@ const CLOSE_BRACE = 0x7d;
 /** A Map holds 2^24 entries. Only a header beyond the format's limit can have so many. */
 const MAX_TENSORS = 16_000_000;
 
+const DTYPE_KEY: Uint8Array = Buffer.from('"dtype"');
+const SHAPE_KEY: Uint8Array = Buffer.from('"shape"');
+const OFFSETS_KEY: Uint8Array = Buffer.from('"data_offsets"');
+
 /** The JSON starts after the 8 bytes of its length: positions in it become positions in the file by adding this. */
 const JSON_START = 8;
 
@@ -78,6 +82,9 @@ class HeaderParser {
   private lastBegin = 0;
   private lastEnd = 0;
   private readonly shapes = new ShapePool();
+  /** The last dtype read, and its text with quotes. */
+  private recentDtype: Dtype = 'F32';
+  private recentDtypeText: Uint8Array = Buffer.from('"F32"');
   // Fields of the tensor being read.
   private tensor: string | undefined = undefined;
   private dtype: Dtype | undefined = undefined;
@@ -142,16 +149,17 @@ class HeaderParser {
       return;
     }
     this.tensor = name;
-    if (this.tensors.has(name)) {
-      this.fail('duplicate-key', keyAt, 'the name appears twice in the header: which one holds is ambiguous');
-    }
     if (this.tensors.size >= MAX_TENSORS) {
       this.fail('header-too-large', keyAt, `more than ${grouped(MAX_TENSORS)} tensors`, {
         hint: 'Split the tensors over several files with an index.',
       });
     }
+    const before = this.tensors.size;
     this.readTensor();
     this.addTensor(name);
+    if (this.tensors.size === before) {
+      this.fail('duplicate-key', keyAt, 'the name appears twice in the header: which one holds is ambiguous');
+    }
     this.tensor = undefined;
   }
 
@@ -202,7 +210,7 @@ class HeaderParser {
       do {
         json.peek();
         const keyAt = json.pos;
-        const key = json.string('a key');
+        const key = this.readKey();
         json.expect(COLON, "':'");
         if (key === 'dtype') {
           if (this.dtype !== undefined) this.fail('duplicate-key', keyAt, 'dtype is given twice');
@@ -223,8 +231,22 @@ class HeaderParser {
     if (!this.sawOffsets) this.badJson(openAt, 'data_offsets is missing');
   }
 
+  /** A key of a tensor's object; the three usual ones cost no string. */
+  private readKey(): string {
+    const { json } = this;
+    if (json.takeExact(DTYPE_KEY)) return 'dtype';
+    if (json.takeExact(SHAPE_KEY)) return 'shape';
+    if (json.takeExact(OFFSETS_KEY)) return 'data_offsets';
+    return json.string('a key');
+  }
+
   private readDtype(): void {
     const { json } = this;
+    // Most tensors of a file share one dtype.
+    if (json.takeExact(this.recentDtypeText)) {
+      this.dtype = this.recentDtype;
+      return;
+    }
     // serde also takes the form {"F32": null} of an enum.
     const wrapped = json.peek() === OPEN_BRACE;
     if (wrapped) json.pos++;
@@ -242,6 +264,9 @@ class HeaderParser {
       json.expect(COLON, "':'");
       if (!json.takeNull()) json.unexpected("'null'");
       json.expect(CLOSE_BRACE, "'}'");
+    } else {
+      this.recentDtype = this.dtype;
+      this.recentDtypeText = Buffer.from(`"${name}"`);
     }
   }
 
@@ -278,21 +303,12 @@ class HeaderParser {
   private readOffsets(): void {
     const { json } = this;
     json.expect(OPEN_BRACKET, "the list of data_offsets ('[')");
-    json.peek();
-    const at = json.pos;
     this.readSize('a data offset');
     this.begin = json.num;
-    let tooLarge = json.big;
     json.expect(0x2c, "',' (data_offsets has two numbers)");
     this.readSize('a data offset');
     this.end = json.num;
-    tooLarge ??= json.big;
     json.expect(CLOSE_BRACKET, "']' (data_offsets has two numbers)");
-    if (tooLarge !== undefined) {
-      this.fail('offset-too-large', at, `data offset ${String(tooLarge)} is beyond 2^53-1: no file is that large`, {
-        details: { offset: String(tooLarge) },
-      });
-    }
     this.sawOffsets = true;
   }
 
@@ -320,6 +336,10 @@ class HeaderParser {
     let expected = 0;
     let previous = '';
     for (const info of this.tensors.values()) {
+      // Beyond 2^53 the numbers are not exact any more, and no file is so large.
+      if (info.end > Number.MAX_SAFE_INTEGER || info.begin > Number.MAX_SAFE_INTEGER) {
+        this.failAt('offset-too-large', info, 'its data_offsets are beyond 2^53-1: no file is that large', {});
+      }
       if (info.begin !== expected || info.end < info.begin) this.badOffsets(info, expected, previous);
       const size = sizeOf(info.dtype, info.exactShape ?? info.shape);
       if (typeof size === 'string') {

@@ -5,7 +5,7 @@ export { SafetensorsError } from './errors.ts';
 export type { SafetensorsErrorCode, SafetensorsErrorPlace } from './errors.ts';
 export { MAX_HEADER_BYTES, parseHeader } from './header.ts';
 export type { ParseHeaderOptions, SafetensorsHeader, TensorInfo } from './header.ts';
-export { checkFileSize, readHeader, readHeaderSync } from './read-header.ts';
+export { checkFileSize, headerOfBytes, readHeader, readHeaderSync } from './read-header.ts';
 export type { ReadHeaderOptions } from './read-header.ts';
 export { parseLfsPointer, recognise } from './diagnose.ts';
 export type { LfsPointer, Lookalike } from './diagnose.ts';

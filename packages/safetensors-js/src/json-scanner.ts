@@ -118,6 +118,17 @@ export class JsonScanner {
     return false;
   }
 
+  /** Takes exactly these bytes if they stand here (after blanks): spares a string for words that recur everywhere. */
+  takeExact(word: Uint8Array): boolean {
+    this.peek();
+    const { bytes, pos } = this;
+    const { length } = word;
+    if (pos + length > this.end) return false;
+    for (let i = 0; i < length; i++) if (bytes[pos + i] !== word[i]) return false;
+    this.pos = pos + length;
+    return true;
+  }
+
   /** A string, its quotes taken. */
   string(expected = 'a string'): string {
     if (this.peek() !== QUOTE) this.unexpected(expected);

@@ -7,6 +7,7 @@ import { open, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { LFS_POINTER_MAX_BYTES, parseLfsPointer, recognise } from './diagnose.ts';
+import type { Lookalike } from './diagnose.ts';
 import { SafetensorsError, byteCount, grouped, quoted } from './errors.ts';
 import { MAX_HEADER_BYTES, parseHeader } from './header.ts';
 import type { SafetensorsHeader } from './header.ts';
@@ -44,7 +45,7 @@ export async function readHeaderFrom(
     const stats = await handle.stat();
     refuseNonFile(path, stats);
     const size = stats.size;
-    const prefix = await readUpTo(handle, 0, Math.min(8, size));
+    const prefix = await readUpTo(handle, 0, Math.min(PREFIX_BYTES, size));
     const verdict = judgeLength(prefix, size, options);
     if (verdict.problem) {
       const head = await readUpTo(handle, 0, Math.min(LFS_POINTER_MAX_BYTES, size));
@@ -64,7 +65,7 @@ export function readHeaderSync(path: string, options: ReadHeaderOptions = {}): S
     const stats = fstatSync(fd);
     refuseNonFile(path, stats);
     const size = stats.size;
-    const prefix = readUpToSync(fd, 0, Math.min(8, size));
+    const prefix = readUpToSync(fd, 0, Math.min(PREFIX_BYTES, size));
     const verdict = judgeLength(prefix, size, options);
     if (verdict.problem) {
       const head = readUpToSync(fd, 0, Math.min(LFS_POINTER_MAX_BYTES, size));
@@ -77,6 +78,23 @@ export function readHeaderSync(path: string, options: ReadHeaderOptions = {}): S
     if (fd !== undefined) closeSync(fd);
   }
 }
+
+/** As `readHeader`, for a file that lies in memory. `name` is for messages. */
+export function headerOfBytes(
+  bytes: Uint8Array,
+  name = 'the data',
+  options: ReadHeaderOptions = {},
+): SafetensorsHeader {
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const verdict = judgeLength(file.subarray(0, PREFIX_BYTES), file.length, options);
+  if (verdict.problem) {
+    throw lengthError(name, verdict, file.subarray(0, LFS_POINTER_MAX_BYTES), file.length, options);
+  }
+  return finish(name, file.subarray(8, 8 + verdict.headerBytes), verdict.headerBytes, file.length);
+}
+
+/** The length, and the first byte of what should be JSON. */
+const PREFIX_BYTES = 9;
 
 interface LengthVerdict {
   readonly headerBytes: number;
@@ -97,7 +115,11 @@ function judgeLength(prefix: Buffer, size: number, options: ReadHeaderOptions): 
   if (prefix.length < 8) return { headerBytes: 0, written: 0n, problem: true };
   const written = prefix.readBigUInt64LE(0);
   const headerBytes = Number(written);
-  return { headerBytes, written, problem: written > BigInt(limitOf(options)) || headerBytes + 8 > size };
+  // A zip's first bytes give a length of 67 MB: no need to read so much of a pickle to refuse it.
+  const first = prefix[8] ?? 0x20;
+  const blank = first === 0x20 || first === 0x09 || first === 0x0a || first === 0x0d;
+  const binary = first < 0x20 && !blank && recognise(prefix.subarray(0, 8)) !== undefined;
+  return { headerBytes, written, problem: binary || written > BigInt(limitOf(options)) || headerBytes + 8 > size };
 }
 
 /** The error for a length that cannot be: told apart by what the file really is. */
@@ -130,16 +152,15 @@ function lengthError(
       },
     );
   }
-  const lookalike = recognise(head);
-  const looksLike = lookalike === undefined ? {} : { looksLike: lookalike.kind };
-  const but = lookalike === undefined ? '' : `; it looks like ${lookalike.what}`;
   if (head.length < 8) {
     return new SafetensorsError(
       'header-too-small',
-      `${name} has ${byteCount(size)}: too short for the 8 bytes that start a safetensors file${but}`,
-      { file, byte: 0, hint: 'Fetch or write the file again.', details: { fileBytes: size, ...looksLike } },
+      `${name} has ${byteCount(size)}: too short for the 8 bytes that start a safetensors file`,
+      { file, byte: 0, hint: 'Fetch or write the file again.', details: { fileBytes: size } },
     );
   }
+  const lookalike = recognise(head);
+  if (lookalike !== undefined) return notSafetensors(path, lookalike);
   const { written } = verdict;
   const limit = limitOf(options);
   const needed = written + 8n;
@@ -149,26 +170,35 @@ function lengthError(
     return new SafetensorsError(
       'header-too-large',
       `${name} is not a safetensors file: its first 8 bytes, read as the header's length, give ${grouped(written)}, ` +
-        `but the file has ${byteCount(size)} and headers may have ${grouped(limit)}${but}`,
+        `but the file has ${byteCount(size)} and headers may have ${grouped(limit)}`,
       {
         file,
         byte: 0,
         hint: 'Check where the file comes from; fetch it again if it should be safetensors.',
-        details: { ...details, limit, fileBytes: size, ...looksLike },
+        details: { ...details, limit, fileBytes: size },
       },
     );
   }
   const missing = Number(needed) - size;
   return new SafetensorsError(
     'invalid-header-length',
-    `${name}: the header should have ${byteCount(written)}, but the file ends ${byteCount(missing)} before the header does${but}`,
+    `${name}: the header should have ${byteCount(written)}, but the file ends ${byteCount(missing)} before the header does`,
     {
       file,
       byte: size,
       hint: 'The file is cut off inside its header (or is not safetensors): fetch or write it again.',
-      details: { ...details, missing, fileBytes: size, ...looksLike },
+      details: { ...details, missing, fileBytes: size },
     },
   );
+}
+
+function notSafetensors(path: string, { kind, what }: Lookalike): SafetensorsError {
+  return new SafetensorsError('not-safetensors', `${basename(path)} is not a safetensors file; it looks like ${what}`, {
+    file: path,
+    byte: 0,
+    hint: 'Check where the file comes from; fetch it again if it should be safetensors.',
+    details: { looksLike: kind },
+  });
 }
 
 /** A header that is long but begins soundly: not damage, and not to be called so. */
