@@ -507,9 +507,7 @@ function planSource(parent: Parent): PlanSource {
     string,
     PlanSource['tensors'][string]
   >;
-  for (const [name, { dtype, shape, file, begin, bytes }] of parent.physical) {
-    tensors[name] = { dtype, shape, file, begin, bytes };
-  }
+  for (const [name, tensor] of parent.physical) tensors[name] = tensor;
   return { path: parent.checkpoint.path, format: parent.checkpoint.format, modelType: parent.spec.modelType, tensors };
 }
 

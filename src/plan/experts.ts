@@ -48,6 +48,10 @@ interface DenseFfn {
 
 /** dtype of a stored tensor once dequantised. */
 export function nativeDtype(parent: Parent, name: string): Dtype {
+  if (!parent.quantised && parent.checkpoint.gguf === null && parent.checkpoint.aliases.size === 0) {
+    const direct = parent.physical.get(name)?.dtype;
+    if (direct !== undefined && isDtype(direct)) return direct;
+  }
   const physical = parent.checkpoint.gguf?.get(name)?.tensor ?? parent.checkpoint.aliases.get(name) ?? name;
   const stored = parent.physical.get(physical)?.dtype ?? parent.physical.get(name)?.dtype;
   return stored !== undefined && isDtype(stored) ? stored : 'F32';

@@ -20,7 +20,7 @@ export function planHash(plan: Omit<Plan, 'hash'>): string {
     const lines: string[] = [];
     for (const name of Object.keys(source.tensors).sort()) {
       const tensor = source.tensors[name];
-      if (tensor !== undefined) lines.push(`${JSON.stringify(name)} ${tensor.dtype} [${tensor.shape.join(',')}]`);
+      if (tensor !== undefined) lines.push(`${counted(name)} ${tensor.dtype} ${tensor.shape.join()}`);
     }
     hash.update(lines.join('\n'));
   }
@@ -29,14 +29,17 @@ export function planHash(plan: Omit<Plan, 'hash'>): string {
   }
   // Replicas share expression objects: each is put into words once.
   const texts = new Map<Expr, string>();
+  const wordsOf = (expr: Expr): string => {
+    if (expr.op === 'source') return `source ${String(expr.from)} ${counted(expr.tensor)}`;
+    const known = texts.get(expr) ?? canonicalJson(expr);
+    texts.set(expr, known);
+    return known;
+  };
   let block: string[] = [];
   for (const tensor of plan.tensors) {
-    let text = texts.get(tensor.expr);
-    if (text === undefined) {
-      text = canonicalJson(tensor.expr);
-      texts.set(tensor.expr, text);
-    }
-    block.push(`\n${JSON.stringify(tensor.name)} ${tensor.dtype} [${tensor.shape.join(',')}] ${tensor.file} ${text}`);
+    block.push(
+      `\n${counted(tensor.name)} ${tensor.dtype} ${tensor.shape.join()} ${tensor.file} ${wordsOf(tensor.expr)}`,
+    );
     if (block.length === 4096) {
       hash.update(block.join(''));
       block = [];
@@ -44,4 +47,9 @@ export function planHash(plan: Omit<Plan, 'hash'>): string {
   }
   hash.update(block.join(''));
   return hash.digest('hex');
+}
+
+/** A string behind its length: unambiguous without escaping. */
+function counted(text: string): string {
+  return `${String(text.length)}:${text}`;
 }

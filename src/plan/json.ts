@@ -43,29 +43,28 @@ export function* planJsonChunks(plan: Plan): Generator<string> {
   }
   yield '],\n"tensors":[';
   const lookup = planSourceLookup(sources);
-  // Replicas share expression objects: derived text is made once for each.
+  // Replicas stand side by side in a layer but not in the files: remember what was derived, within bounds.
   const derived = new Map<Expr, string>();
   const tail = (expr: Expr): string => {
     const known = derived.get(expr);
     if (known !== undefined) return known;
     const made = `"sources":${JSON.stringify(traceSources(expr, lookup))},"expr":${JSON.stringify(expr)}`;
-    derived.set(expr, made);
+    if (derived.size < 50_000) derived.set(expr, made);
     return made;
   };
-  yield* joined(tensors, ({ expr, ...tensor }) => `${JSON.stringify(tensor).slice(0, -1)},${tail(expr)}}`);
+  yield* joined(
+    tensors,
+    ({ name, dtype, shape, bytes, file, expr }) =>
+      `{"name":${JSON.stringify(name)},"dtype":"${dtype}","shape":[${shape.join()}],"bytes":${String(bytes)},"file":"${file}",${tail(expr)}}`,
+  );
   yield ']}\n';
 }
 
 function* joined<T>(items: readonly T[], text: (item: T) => string): Generator<string> {
-  let block: string[] = [];
-  for (const [index, item] of items.entries()) {
-    block.push(index === 0 ? `\n${text(item)}` : `,\n${text(item)}`);
-    if (block.length === 1024) {
-      yield block.join('');
-      block = [];
-    }
+  for (let start = 0; start < items.length; start += 1024) {
+    const block = items.slice(start, start + 1024).map(text);
+    yield `${start === 0 ? '\n' : ',\n'}${block.join(',\n')}`;
   }
-  yield block.join('');
 }
 
 /** The whole plan as one text; for plans of ordinary size. */

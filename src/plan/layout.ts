@@ -3,10 +3,9 @@
  * length and to 4 KiB, so that a file system that can clone needs one copy of the data (sharding.md §8.4). Everything
  * else is packed in order up to the shard size. The layout never depends on whether cloning happens.
  */
-import { encodeHeader } from 'safetensors-js';
+import { MAX_HEADER_BYTES, encodeHeader } from 'safetensors-js';
 import type { EncodedHeader } from 'safetensors-js';
 import type { Draft } from './experts.ts';
-import type { Expr } from './expr.ts';
 import type { PlanFile, PlanTensor } from './types.ts';
 
 /** Block size that file systems clone by. */
@@ -35,20 +34,46 @@ function pack(drafts: readonly Draft[], limit: number, group: string | null): Bi
   return bins;
 }
 
-/** A number per distinct expression object chain: experts with equal sequences hold equal data. */
-function expertSignatures(series: ReadonlyMap<number, readonly Draft[]>): Map<number, string> {
-  const ids = new Map<Expr, number>();
-  const signatures = new Map<number, string>();
+/** For each expert the first one that holds the same expressions, in the same order: their data is byte-equal. */
+function equalExperts(series: ReadonlyMap<number, readonly Draft[]>): Map<number, number> {
+  const firsts: [expert: number, drafts: readonly Draft[]][] = [];
+  const firstOf = new Map<number, number>();
   for (const [expert, drafts] of series) {
-    const parts: number[] = [];
-    for (const { expr } of drafts) {
-      const id = ids.get(expr) ?? ids.size;
-      ids.set(expr, id);
-      parts.push(id);
-    }
-    signatures.set(expert, parts.join(','));
+    const twin = firsts.find(
+      ([, other]) => other.length === drafts.length && other.every(({ expr }, place) => expr === drafts[place]?.expr),
+    );
+    if (twin === undefined) firsts.push([expert, drafts]);
+    firstOf.set(expert, twin?.[0] ?? expert);
   }
-  return signatures;
+  return firstOf;
+}
+
+const PLAIN_NAME = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+/**
+ * Length of the header that `encodeHeader` would write, without writing it: planning a million tensors needs only lengths.
+ * A file with a name that JSON must escape is written and measured.
+ */
+function headerLength(drafts: readonly Draft[], align: number): number {
+  let length = '{"__metadata__":{"format":"pt"}}'.length;
+  let offset = 0;
+  for (const { name, dtype, shape, bytes } of drafts) {
+    if (!PLAIN_NAME.test(name)) return encodeHeader(drafts, { metadata: METADATA, align }).bytes.length;
+    length += ',"":{"dtype":"","shape":[],"data_offsets":[,]}'.length + name.length + dtype.length;
+    length += Math.max(0, shape.length - 1) + digits(offset) + digits(offset + bytes);
+    for (const size of shape) length += digits(size);
+    offset += bytes;
+  }
+  const start = Math.ceil((8 + length) / align) * align;
+  // The encoder refuses what readers would refuse, in its own words.
+  return start - 8 > MAX_HEADER_BYTES ? encodeHeader(drafts, { metadata: METADATA, align }).bytes.length : start;
+}
+
+/** Decimal digits of a whole number. */
+function digits(n: number): number {
+  let count = 1;
+  for (let bound = 10; n >= bound; bound *= 10) count += 1;
+  return count;
 }
 
 export interface Layout {
@@ -72,10 +97,10 @@ export function layOut(drafts: readonly Draft[], shardSize: number): Layout {
     list.push(draft);
     series.set(draft.expert, list);
   }
-  const signatures = expertSignatures(series);
-  const members = new Map<string, number[]>();
-  for (const [expert, signature] of signatures) members.set(signature, [...(members.get(signature) ?? []), expert]);
-  const shared = [...members.values()].some((experts) => experts.length > 1);
+  const firstOf = equalExperts(series);
+  const sizes = new Map<number, number>();
+  for (const first of firstOf.values()) sizes.set(first, (sizes.get(first) ?? 0) + 1);
+  const shared = firstOf.size > sizes.size;
 
   const bins: Bin[] = [];
   if (shared) {
@@ -87,9 +112,8 @@ export function layOut(drafts: readonly Draft[], shardSize: number): Layout {
       ),
     );
     const experts = [...series].map(([expert, list]) => {
-      const signature = signatures.get(expert) ?? '';
-      const first = members.get(signature) ?? [];
-      return pack(list, shardSize, first.length > 1 ? `expert-${String(first[0])}` : null);
+      const first = firstOf.get(expert) ?? expert;
+      return pack(list, shardSize, (sizes.get(first) ?? 1) > 1 ? `expert-${String(first)}` : null);
     });
     // Part by part, expert by expert: a run that is killed has whole parts finished.
     const parts = Math.max(0, ...experts.map((list) => list.length));
@@ -105,14 +129,12 @@ export function layOut(drafts: readonly Draft[], shardSize: number): Layout {
 
   const nameOf = (index: number): string =>
     bins.length === 1 ? 'model.safetensors' : `model-${pad(index + 1)}-of-${pad(bins.length)}.safetensors`;
-  const headers = bins.map((bin) =>
-    encodeHeader(bin.drafts, { metadata: METADATA, ...(bin.group === null ? {} : { align: CLONE_ALIGN }) }),
-  );
+  const starts = bins.map((bin) => headerLength(bin.drafts, bin.group === null ? 8 : CLONE_ALIGN));
   const groupHeader = new Map<string, number>();
   const groupFirst = new Map<string, string>();
   bins.forEach((bin, index) => {
     if (bin.group === null) return;
-    const length = headers[index]?.bytes.length ?? 0;
+    const length = starts[index] ?? 0;
     groupHeader.set(bin.group, Math.max(groupHeader.get(bin.group) ?? 0, length));
     if (!groupFirst.has(bin.group)) groupFirst.set(bin.group, nameOf(index));
   });
@@ -121,7 +143,7 @@ export function layOut(drafts: readonly Draft[], shardSize: number): Layout {
   const tensors: PlanTensor[] = [];
   bins.forEach((bin, index) => {
     const name = nameOf(index);
-    const own = headers[index]?.bytes.length ?? 0;
+    const own = starts[index] ?? 0;
     const first = bin.group === null ? undefined : groupFirst.get(bin.group);
     files.push({
       name,
@@ -130,15 +152,8 @@ export function layOut(drafts: readonly Draft[], shardSize: number): Layout {
       dataBytes: bin.bytes,
       ...(first === undefined || first === name ? {} : { cloneOf: first }),
     });
-    for (const draft of bin.drafts) {
-      tensors.push({
-        name: draft.name,
-        dtype: draft.dtype,
-        shape: draft.shape,
-        bytes: draft.bytes,
-        file: name,
-        expr: draft.expr,
-      });
+    for (const { name: tensor, dtype, shape, bytes, expr } of bin.drafts) {
+      tensors.push({ name: tensor, dtype, shape, bytes, file: name, expr });
     }
   });
   return { files, tensors };

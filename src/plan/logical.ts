@@ -77,7 +77,9 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
   const { family, spec } = readDense(checkpoint.config);
   const expected = family.tensors(spec);
   const physical = checkpoint.planOnly ? synthesise(checkpoint, expected, spec.config) : checkpoint.tensors;
+  const plain = checkpoint.gguf === null && checkpoint.aliases.size === 0;
   const physicalName = (name: string): string | undefined => {
+    if (plain) return physical.has(name) ? name : undefined;
     const alias = checkpoint.gguf === null ? checkpoint.aliases.get(name) : checkpoint.gguf.get(name)?.tensor;
     if (alias !== undefined && physical.has(alias)) return alias;
     return checkpoint.gguf === null && physical.has(name) ? name : undefined;
@@ -167,12 +169,12 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
         throw new MoeError('input', 'tensors-missing', `${name} is not in the checkpoint`, { tensor: name });
       }
       const source: Expr = { op: 'source', from, tensor: found };
-      const plain: Expr = isDtype(stored.dtype) ? source : { op: 'dequantise', of: source };
+      const decoded: Expr = isDtype(stored.dtype) ? source : { op: 'dequantise', of: source };
       const transform = checkpoint.gguf?.get(name)?.transform;
       if (transform?.kind === 'unpermute') {
-        return { op: 'take', of: plain, dim: 0, index: { kind: 'unpermute-rope', heads: transform.heads } };
+        return { op: 'take', of: decoded, dim: 0, index: { kind: 'unpermute-rope', heads: transform.heads } };
       }
-      return transform?.kind === 'subtract-one' ? { op: 'offset', of: plain, by: -1 } : plain;
+      return transform?.kind === 'subtract-one' ? { op: 'offset', of: decoded, by: -1 } : decoded;
     },
   };
 }

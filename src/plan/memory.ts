@@ -19,7 +19,7 @@ export function peakMemory(tensors: readonly PlanTensor[], lookup: SourceLookup)
     }
   };
   for (const tensor of tensors) {
-    if (seen.has(tensor.expr)) continue;
+    if (tensor.expr.op === 'source' || seen.has(tensor.expr)) continue;
     seen.add(tensor.expr);
     walkExpr(tensor.expr, (node) => {
       if (node.op === 'svd-noise') {
