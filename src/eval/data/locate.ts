@@ -14,6 +14,8 @@ export interface DatasetSpec {
   readonly hubConfig: string | null;
   /** Names of parts (MMLU's subjects) that may each have a file or folder of its own where no combined file exists. */
   readonly parts?: readonly string[];
+  /** Files named by a task file; they go before any search. */
+  readonly files?: Readonly<Partial<Record<SplitName, string>>>;
 }
 
 /** The files of one split, in order, and what was guessed to find them. */

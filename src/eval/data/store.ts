@@ -54,6 +54,11 @@ export class DataStore {
     split: SplitName,
   ): Promise<(Omit<LocatedSplit, 'origin'> & { origin: LoadedSplit['origin'] }) | undefined> {
     const { path } = this.source;
+    const named = spec.files?.[split];
+    if (named !== undefined) {
+      await kindOf(named);
+      return { files: [named], origin: 'file', notes: [] };
+    }
     if (path !== undefined) {
       const kind = await kindOf(path);
       if (kind === 'file') {

@@ -62,7 +62,8 @@ export async function buildTask(
   }
   const n = sampleSize(options.limit, rows.rows.length);
   const base = { total: rows.rows.length, dataFiles: split.files };
-  const numFewshot = options.numFewshot ?? 0;
+  const fixed = task.outputType === 'loglikelihood_rolling' ? undefined : task.defaultFewshot;
+  const numFewshot = fixed === 0 ? 0 : (options.numFewshot ?? fixed ?? 0);
   if (task.outputType === 'loglikelihood_rolling') {
     const notes = [
       ...split.notes,
@@ -73,7 +74,11 @@ export async function buildTask(
   }
   const prefixes = await fewshotPrefixes(task, store, rows, n, numFewshot);
   const docs = readers(rows, n).map((row, docId) => ({ docId, prefix: prefixes.at(docId), parts: task.read(row) }));
-  return { ...base, kind: 'choice', task, docs, numFewshot, notes: [...split.notes, ...prefixes.notes] };
+  const ignored =
+    fixed === 0 && (options.numFewshot ?? 0) > 0
+      ? [`${task.name}: its task file fixes 0-shot; --num-fewshot has no effect on it`]
+      : [];
+  return { ...base, kind: 'choice', task, docs, numFewshot, notes: [...split.notes, ...ignored] };
 }
 
 function readers(set: RowSet, n: number): RowReader[] {
@@ -97,8 +102,8 @@ async function fewshotPrefixes(
   evalRows: RowSet,
   docs: number,
   k: number,
-): Promise<{ at(docId: number): string; readonly notes: readonly string[] }> {
-  if (k === 0) return { at: () => task.description, notes: [] };
+): Promise<{ at(docId: number): string }> {
+  if (k === 0) return { at: () => task.description };
   if (!Number.isInteger(k) || k < 0 || k > 1000) {
     throw new MoeError('usage', 'bad-num-fewshot', `--num-fewshot must be a whole number from 0 to 1000, got ${k}`, {
       field: 'num-fewshot',
@@ -110,7 +115,7 @@ async function fewshotPrefixes(
     const { question, answer } = task.read(row).shot;
     return question + task.targetDelimiter + answer + task.fewshotDelimiter;
   });
-  const draw = k + (sampler === 'random' && dropEvalDoc ? 1 : 0);
+  const draw = k + (dropEvalDoc ? 1 : 0);
   if (draw > shots.length) {
     throw new MoeError(
       'input',
@@ -119,25 +124,31 @@ async function fewshotPrefixes(
       { field: 'num-fewshot', hint: 'Lower --num-fewshot.' },
     );
   }
-  if (sampler === 'first_n') {
+  if (sampler === 'first_n' && !dropEvalDoc) {
     const prefix = task.description + shots.slice(0, k).join('');
-    return { at: () => prefix, notes: [] };
+    return { at: () => prefix };
   }
-  const random = new PythonRandom(FEWSHOT_SEED);
   const keys = pool.rows.map((row) => JSON.stringify(row));
-  const prefixes = Array.from({ length: docs }, (_, i) => {
-    let drawn = random.sampleIndices(shots.length, draw);
-    if (dropEvalDoc) {
-      const own = JSON.stringify(evalRows.rows[i]);
-      drawn = drawn.filter((j) => keys[j] !== own).slice(0, k);
-      if (drawn.length < k) {
-        const others = keys.flatMap((key, j) => (key === own ? [] : [j]));
-        drawn = random.sampleIndices(others.length, k).map((j) => others[j] ?? 0);
-      }
+  const random = new PythonRandom(FEWSHOT_SEED);
+  const prefixes = evalRows.rows.slice(0, docs).map((row) => {
+    const own = dropEvalDoc ? JSON.stringify(row) : undefined;
+    const others = (): number[] => keys.flatMap((key, j) => (key === own ? [] : [j]));
+    let drawn =
+      sampler === 'first_n' ? others() : random.sampleIndices(shots.length, draw).filter((j) => keys[j] !== own);
+    if (drawn.length < k && sampler === 'random') {
+      // More than one copy of the record was drawn: the harness draws again from the others.
+      const rest = others();
+      drawn = random.sampleIndices(rest.length, Math.min(k, rest.length)).map((j) => rest[j] ?? 0);
     }
-    return task.description + drawn.map((j) => shots[j] ?? '').join('');
+    return (
+      task.description +
+      drawn
+        .slice(0, k)
+        .map((j) => shots[j] ?? '')
+        .join('')
+    );
   });
-  return { at: (docId) => prefixes[docId] ?? '', notes: [] };
+  return { at: (docId) => prefixes[docId] ?? '' };
 }
 
 async function loadPool(task: ChoiceTask, store: DataStore): Promise<LoadedSplit> {

@@ -56,7 +56,7 @@ interface TaskBase {
   readonly name: string;
   /** Display name; the harness's `task_alias`. */
   readonly alias: string;
-  readonly version: number;
+  readonly version: number | string;
   readonly metrics: readonly MetricName[];
   readonly dataset: DatasetSpec;
   /** The split that is scored. */
@@ -74,6 +74,8 @@ export interface ChoiceTask extends TaskBase {
   readonly targetDelimiter: string;
   readonly fewshotDelimiter: string;
   readonly fewshot: FewshotRule;
+  /** Few-shot examples when the user names no number; 0 written in a task file cannot be overridden, as in the harness. */
+  readonly defaultFewshot?: number;
   readonly read: (row: RowReader) => DocParts;
 }
 
