@@ -18,9 +18,9 @@ export class MapValue extends ComputedValue {
     requireFloat(of.dtype, kind);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array): void {
+  override numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
     const count = end - begin;
-    this.of.numbers(begin, end, out);
+    this.of.numbers(begin, end, out, scattered);
     const { by } = this;
     if (this.kind === 'scale') for (let i = 0; i < count; i++) out[i] = (out[i] ?? 0) * by;
     if (this.kind === 'offset') for (let i = 0; i < count; i++) out[i] = (out[i] ?? 0) + by;
@@ -65,9 +65,9 @@ export class NoiseValue extends ComputedValue {
     super(float, of.shape);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array): void {
+  override numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
     const count = end - begin;
-    this.of.numbers(begin, end, out);
+    this.of.numbers(begin, end, out, scattered);
     if (this.ratio <= 0) return;
     const { std, ratio } = this;
     const z = floatPool.take(count);
@@ -124,9 +124,9 @@ export class RedrawValue extends ComputedValue {
     super(float, of.shape);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array): void {
+  override numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
     const count = end - begin;
-    this.of.numbers(begin, end, out);
+    this.of.numbers(begin, end, out, scattered);
     const { mean, std } = this.statistics();
     const z = floatPool.take(count);
     let made = -1;

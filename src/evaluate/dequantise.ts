@@ -38,26 +38,27 @@ export class DequantiseValue extends Value {
   }
 
   /** The float32 values [begin, end), at most BLOCK_ELEMENTS. */
-  private values(begin: number, end: number): Float32Array {
+  private values(begin: number, end: number, scattered: boolean): Float32Array {
     const { blockElements, blockBytes } = this.type;
     const first = Math.floor(begin / blockElements);
     const last = Math.ceil(end / blockElements);
     const stored = bytePool.take((last - first) * blockBytes);
-    this.sources.readCached(this.from, this.tensor, first * blockBytes, stored);
+    if (scattered) this.sources.readDirect(this.from, this.tensor, first * blockBytes, stored);
+    else this.sources.readCached(this.from, this.tensor, first * blockBytes, stored);
     const out = this.floats.subarray(0, (last - first) * blockElements);
     dequantise(this.type, stored, out);
     bytePool.give(stored);
     return out.subarray(begin - first * blockElements, end - first * blockElements);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array): void {
-    out.set(this.values(begin, end));
+  override numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
+    out.set(this.values(begin, end, scattered));
   }
 
-  override read(begin: number, end: number, out: Buffer): void {
+  override read(begin: number, end: number, out: Buffer, scattered = false): void {
     for (let at = begin; at < end; at += BLOCK_ELEMENTS) {
       const stop = Math.min(end, at + BLOCK_ELEMENTS);
-      const values = this.values(at, stop);
+      const values = this.values(at, stop, scattered);
       Buffer.from(values.buffer, values.byteOffset, values.byteLength).copy(out, (at - begin) * 4);
     }
   }

@@ -6,7 +6,15 @@ import { MoeError } from '../common/errors.ts';
 import type { Expr, IndexSet } from '../plan/expr.ts';
 import { randomPermutation, randomShard, randomStream, randomSubset } from '../random/index.ts';
 import { requireFloat } from './codec.ts';
-import { AverageValue, FillValue, MapValue, NoiseValue, RandomValue, RedrawValue, redrawStatistics } from './computed.ts';
+import {
+  AverageValue,
+  FillValue,
+  MapValue,
+  NoiseValue,
+  RandomValue,
+  RedrawValue,
+  redrawStatistics,
+} from './computed.ts';
 import type { RedrawStatistics } from './computed.ts';
 import { DequantiseValue } from './dequantise.ts';
 import { OrthogonalValue, SvdNoiseValue, orthogonalBasis, projectNoise, svdBasis } from './matrix.ts';
@@ -160,7 +168,8 @@ export class Evaluator {
     switch (index.kind) {
       case 'unpermute-rope': {
         const d = size / index.heads;
-        if (!Number.isInteger(d) || d % 2 !== 0) impossible(`unpermute of ${String(size)} rows in ${String(index.heads)} heads`);
+        if (!Number.isInteger(d) || d % 2 !== 0)
+          impossible(`unpermute of ${String(size)} rows in ${String(index.heads)} heads`);
         return Int32Array.from({ length: size }, (_, row) => {
           const within = row % d;
           const half = d / 2;
@@ -226,7 +235,8 @@ export class Evaluator {
   private svdNoise(expr: Extract<Expr, { op: 'svd-noise' }>): Value {
     const of = this.compile(expr.of);
     const [m, n] = of.shape;
-    if (m === undefined || n === undefined || of.shape.length !== 2) return impossible('svd-noise of something that is no matrix');
+    if (m === undefined || n === undefined || of.shape.length !== 2)
+      return impossible('svd-noise of something that is no matrix');
     // The start of the iteration depends on the matrix alone, so that all experts share one basis.
     const key = expressionDigest({ of: expr.of, rank: expr.rank });
     const stream = randomStream(this.seed, expr.key);

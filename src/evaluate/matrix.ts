@@ -137,7 +137,8 @@ export function svdBasis(of: Value, rank: number, seed: number, key: string): Sv
     // V = Wᵀ·U.
     v.fill(0);
     forRows(of, (row, line) => {
-      for (let k = 0; k < width; k++) addScaled(v.subarray(k * n, (k + 1) * n), u[k * m + row] ?? 0, line.subarray(0, n));
+      for (let k = 0; k < width; k++)
+        addScaled(v.subarray(k * n, (k + 1) * n), u[k * m + row] ?? 0, line.subarray(0, n));
     });
     // Rayleigh–Ritz: rotate both so that the rows of V are orthogonal; their squared lengths are σ².
     const sigma = diagonalise(v, n, u, m, width);
@@ -234,7 +235,7 @@ export class SvdNoiseValue extends ComputedValue {
     fillNormal(z, this.stream, begin, count);
     const factor = this.scale * residual;
     for (let k = 0; k < rank; k++) {
-      for (let i = begin; i < end; ) {
+      for (let i = begin; i < end;) {
         const row = Math.floor(i / n);
         const stop = Math.min(end, (row + 1) * n);
         const weight = u[k * m + row] ?? 0;

@@ -32,18 +32,16 @@ export class SourceValue extends Value {
   ) {
     super(dtype, tensor.shape);
     if (this.byteCount(0, this.elements) !== tensor.bytes) {
-      impossible(`${tensor.name} has ${String(tensor.bytes)} bytes, not those of ${dtype} [${tensor.shape.join(', ')}]`);
+      impossible(
+        `${tensor.name} has ${String(tensor.bytes)} bytes, not those of ${dtype} [${tensor.shape.join(', ')}]`,
+      );
     }
   }
 
-  override read(begin: number, end: number, out: Buffer): void {
+  override read(begin: number, end: number, out: Buffer, scattered = false): void {
     this.byteCount(begin, end);
-    this.sources.readCached(this.from, this.tensor, begin * this.width, out);
-  }
-
-  /** As `read`, past the block cache: for scattered rows. */
-  readScattered(begin: number, out: Buffer): void {
-    this.sources.readDirect(this.from, this.tensor, begin * this.width, out);
+    if (scattered) this.sources.readDirect(this.from, this.tensor, begin * this.width, out);
+    else this.sources.readCached(this.from, this.tensor, begin * this.width, out);
   }
 
   override layout(): SourceLayout {
@@ -67,17 +65,17 @@ class SliceValue extends Value {
     ({ outer: this.outer, size: this.size, inner: this.inner } = split(of.shape, dim));
   }
 
-  override read(begin: number, end: number, out: Buffer): void {
+  override read(begin: number, end: number, out: Buffer, scattered = false): void {
     const run = (this.to - this.from) * this.inner;
     const row = this.size * this.inner;
     const shift = this.from * this.inner;
     if (this.outer === 1) {
-      this.of.read(begin + shift, end + shift, out);
+      this.of.read(begin + shift, end + shift, out, scattered);
       return;
     }
     const direct = run * this.width >= DIRECT_BYTES || row * this.width > GROUP_BYTES;
     const group = direct ? 1 : Math.max(1, Math.floor(GROUP_BYTES / (row * this.width)));
-    for (let at = begin, done = 0; at < end; ) {
+    for (let at = begin, done = 0; at < end;) {
       const outer = Math.floor(at / run);
       const inRun = at - outer * run;
       if (direct || inRun !== 0 || end - at < run) {
@@ -85,7 +83,7 @@ class SliceValue extends Value {
         const length = Math.min(run - inRun, end - at);
         const base = outer * row + shift + inRun;
         const next = done + this.byteCount(at, at + length);
-        this.of.read(base, base + length, out.subarray(done, next));
+        this.of.read(base, base + length, out.subarray(done, next), scattered);
         done = next;
         at += length;
         continue;
@@ -94,7 +92,7 @@ class SliceValue extends Value {
       const first = outer * row + shift;
       const last = first + (rows - 1) * row + run;
       const cover = bytePool.take(this.byteCount(first, last));
-      this.of.read(first, last, cover);
+      this.of.read(first, last, cover, scattered);
       const runBytes = run * this.width;
       for (let r = 0; r < rows; r++) {
         const begins = r * row * this.width;
@@ -130,12 +128,12 @@ class ReshapeValue extends Value {
     super(of.dtype, shape);
   }
 
-  override read(begin: number, end: number, out: Buffer): void {
-    this.of.read(begin, end, out);
+  override read(begin: number, end: number, out: Buffer, scattered = false): void {
+    this.of.read(begin, end, out, scattered);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array): void {
-    this.of.numbers(begin, end, out);
+  override numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
+    this.of.numbers(begin, end, out, scattered);
   }
 
   override layout(): SourceLayout | null {
@@ -165,27 +163,27 @@ export class ConcatValue extends Value {
     });
   }
 
-  override read(begin: number, end: number, out: Buffer): void {
+  override read(begin: number, end: number, out: Buffer, scattered = false): void {
     const size = this.shape[this.dim] ?? 0;
     const row = size * this.inner;
     if (row === 0) return;
     const group = Math.max(1, Math.floor(GROUP_BYTES / (row * this.width)));
-    for (let at = begin; at < end; ) {
+    for (let at = begin; at < end;) {
       const outer = Math.floor(at / row);
       const inRow = at - outer * row;
       const whole = inRow === 0 && this.outer > 1 ? Math.min(group, Math.floor((end - at) / row)) : 0;
       if (whole > 1) {
-        this.readRows(outer, whole, row, out, (at - begin) * this.width);
+        this.readRows(outer, whole, row, out, (at - begin) * this.width, scattered);
         at += whole * row;
         continue;
       }
       const stop = Math.min(row, inRow + end - at);
-      this.readWithinRow(outer, inRow, stop, out.subarray(this.byteCount(begin, at)));
+      this.readWithinRow(outer, inRow, stop, out.subarray(this.byteCount(begin, at)), scattered);
       at += stop - inRow;
     }
   }
 
-  private readWithinRow(outer: number, from: number, to: number, out: Buffer): void {
+  private readWithinRow(outer: number, from: number, to: number, out: Buffer, scattered: boolean): void {
     this.parts.forEach((part, k) => {
       const first = (this.offsets[k] ?? 0) * this.inner;
       const length = (part.shape[this.dim] ?? 0) * this.inner;
@@ -193,18 +191,19 @@ export class ConcatValue extends Value {
       const end = Math.min(to, first + length);
       if (begin >= end) return;
       const base = outer * length - first;
-      part.read(base + begin, base + end, out.subarray(this.byteCount(from, begin), this.byteCount(from, end)));
+      const target = out.subarray(this.byteCount(from, begin), this.byteCount(from, end));
+      part.read(base + begin, base + end, target, scattered);
     });
   }
 
-  private readRows(outer: number, rows: number, row: number, out: Buffer, offset: number): void {
+  private readRows(outer: number, rows: number, row: number, out: Buffer, offset: number, scattered: boolean): void {
     const { width } = this;
     this.parts.forEach((part, k) => {
       const length = (part.shape[this.dim] ?? 0) * this.inner;
       if (length === 0) return;
       const first = (this.offsets[k] ?? 0) * this.inner;
       const piece = bytePool.take(rows * length * width);
-      part.read(outer * length, (outer + rows) * length, piece);
+      part.read(outer * length, (outer + rows) * length, piece, scattered);
       for (let r = 0; r < rows; r++) {
         piece.copy(out, offset + (r * row + first) * width, r * length * width, (r + 1) * length * width);
       }
@@ -234,12 +233,15 @@ class TakeValue extends Value {
     if (row === 0) return;
     const ofRow = this.size * this.inner;
     const fits = ofRow * this.width <= GROUP_BYTES;
-    for (let at = begin; at < end; ) {
+    for (let at = begin; at < end;) {
       const outer = Math.floor(at / row);
       const inRow = at - outer * row;
       if (fits && this.inner * this.width < DIRECT_BYTES) {
         // Whole rows of the operand at once, then pick from memory.
-        const rows = Math.max(1, Math.min(Math.floor(GROUP_BYTES / (ofRow * this.width)), Math.floor((end - at) / row)));
+        const rows = Math.max(
+          1,
+          Math.min(Math.floor(GROUP_BYTES / (ofRow * this.width)), Math.floor((end - at) / row)),
+        );
         const cover = bytePool.take(this.byteCount(0, rows * ofRow));
         this.of.read(outer * ofRow, (outer + rows) * ofRow, cover);
         for (let r = 0; r < rows; r++) {
@@ -282,11 +284,8 @@ class TakeValue extends Value {
       wanted.push({ first: base + index * inner + begin, length: end - begin, done });
     });
     wanted.sort((a, b) => a.first - b.first);
-    const scattered = this.of instanceof SourceValue ? this.of : undefined;
     for (const { first, length, done } of wanted) {
-      const target = out.subarray(done * width, (done + length) * width);
-      if (scattered !== undefined) scattered.readScattered(first, target);
-      else this.of.read(first, first + length, target);
+      this.of.read(first, first + length, out.subarray(done * width, (done + length) * width), true);
     }
   }
 
@@ -296,7 +295,7 @@ class TakeValue extends Value {
     visit: (index: number, begin: number, end: number, done: number) => void,
   ): void {
     const { inner, indices } = this;
-    for (let at = from; at < to; ) {
+    for (let at = from; at < to;) {
       const slot = Math.floor(at / inner);
       const begin = at - slot * inner;
       const end = Math.min(inner, begin + to - at);
@@ -333,7 +332,8 @@ export function concatOf(dim: number, parts: readonly Value[]): Value {
   let total = 0;
   for (const part of flat) {
     if (part.dtype !== first.dtype) impossible(`concat of ${first.dtype} and ${part.dtype}`);
-    const agrees = part.shape.length === first.shape.length && part.shape.every((n, d) => d === dim || n === first.shape[d]);
+    const agrees =
+      part.shape.length === first.shape.length && part.shape.every((n, d) => d === dim || n === first.shape[d]);
     if (!agrees) impossible(`concat of shapes [${first.shape.join(', ')}] and [${part.shape.join(', ')}]`);
     total += split(part.shape, dim).size;
   }

@@ -51,10 +51,15 @@ export class SourceSet {
   tensor(from: number, name: string): SourceTensor {
     const tensor = this.checkpoints[from]?.tensors.get(name);
     if (tensor === undefined) {
-      throw new MoeError('input', 'source-tensor-missing', `The source has no tensor "${name}", which the plan reads.`, {
-        tensor: name,
-        hint: 'The plan belongs to another checkpoint, or this one lost a file: plan again.',
-      });
+      throw new MoeError(
+        'input',
+        'source-tensor-missing',
+        `The source has no tensor "${name}", which the plan reads.`,
+        {
+          tensor: name,
+          hint: 'The plan belongs to another checkpoint, or this one lost a file: plan again.',
+        },
+      );
     }
     return tensor;
   }
@@ -140,7 +145,7 @@ export class SourceSet {
 
   private fill(file: OpenFile, out: Buffer, at: number): void {
     try {
-      for (let done = 0; done < out.length; ) {
+      for (let done = 0; done < out.length;) {
         const n = readSync(file.fd, out, done, out.length - done, at + done);
         if (n === 0) this.short(file, at + done);
         done += n;
@@ -154,7 +159,7 @@ export class SourceSet {
   /** Fills `out` with the tensor's bytes from `begin` (relative to the tensor), through the block cache. */
   readCached(from: number, tensor: SourceTensor, begin: number, out: Buffer): void {
     const file = this.open(from, tensor);
-    for (let done = 0; done < out.length; ) {
+    for (let done = 0; done < out.length;) {
       const position = begin + done;
       const index = Math.floor(position / BLOCK);
       const block = this.block(from, tensor, file, index);

@@ -43,14 +43,17 @@ export abstract class Value {
     this.elements = countOf(shape);
   }
 
-  /** Fills `out` with elements [begin, end) in storage form; `out.length` is exactly their size. */
-  abstract read(begin: number, end: number, out: Buffer): void;
+  /**
+   * Fills `out` with elements [begin, end) in storage form; `out.length` is exactly their size. `scattered` says that
+   * neighbouring ranges will not be asked for soon: the source is then read past its block cache.
+   */
+  abstract read(begin: number, end: number, out: Buffer, scattered?: boolean): void;
 
   /** Elements [begin, end), at most BLOCK_ELEMENTS of them, as float64 into `out` from its start. */
-  numbers(begin: number, end: number, out: Float64Array): void {
+  numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
     const dtype = requireFloat(this.dtype, 'arithmetic');
     const bytes = bytePool.take((end - begin) * this.width);
-    this.read(begin, end, bytes);
+    this.read(begin, end, bytes, scattered);
     decodeFloats(dtype, bytes, end - begin, out);
     bytePool.give(bytes);
   }
@@ -69,7 +72,11 @@ export abstract class Value {
   byteCount(begin: number, end: number): number {
     const bytes = (end - begin) * this.width;
     if (!Number.isInteger(bytes) || !Number.isInteger(begin * this.width)) {
-      throw new MoeError('input', 'unsupported-dtype', `A part of a ${this.dtype} tensor does not begin at a whole byte.`);
+      throw new MoeError(
+        'input',
+        'unsupported-dtype',
+        `A part of a ${this.dtype} tensor does not begin at a whole byte.`,
+      );
     }
     return bytes;
   }
@@ -85,13 +92,13 @@ export abstract class ComputedValue extends Value {
   }
 
   /** Computes elements [begin, end) (at most BLOCK_ELEMENTS), rounded to `float`. */
-  abstract override numbers(begin: number, end: number, out: Float64Array): void;
+  abstract override numbers(begin: number, end: number, out: Float64Array, scattered?: boolean): void;
 
-  override read(begin: number, end: number, out: Buffer): void {
+  override read(begin: number, end: number, out: Buffer, scattered = false): void {
     const values = floatPool.take(Math.min(BLOCK_ELEMENTS, end - begin));
     for (let at = begin; at < end; at += BLOCK_ELEMENTS) {
       const stop = Math.min(end, at + BLOCK_ELEMENTS);
-      this.numbers(at, stop, values);
+      this.numbers(at, stop, values, scattered);
       encodeFloats(this.float, values, stop - at, out.subarray((at - begin) * this.width, (stop - begin) * this.width));
     }
     floatPool.give(values);

@@ -5,7 +5,18 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemCodeOf } from '../common/errors.ts';
 
-const CANNOT = new Set(['ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV', 'EINVAL', 'ENOTTY', 'EPERM', 'EACCES', 'EBADF', 'EMLINK']);
+const CANNOT = new Set([
+  'ENOTSUP',
+  'EOPNOTSUPP',
+  'ENOSYS',
+  'EXDEV',
+  'EINVAL',
+  'ENOTTY',
+  'EPERM',
+  'EACCES',
+  'EBADF',
+  'EMLINK',
+]);
 
 /** True where the error of a forced clone means "not here" rather than a failure of the disk. */
 export function cloneUnsupported(error: unknown): boolean {

@@ -9,6 +9,8 @@ import { throwIfCancelled } from '../evaluate/index.ts';
 import { MoeError, grouped, messageOf } from '../common/errors.ts';
 import type { Plan } from '../plan/types.ts';
 import { writeFailure } from './failure.ts';
+import { pack } from './manifest.ts';
+import type { ManifestDocument } from './manifest.ts';
 import { modelCard } from './model-card.ts';
 
 export const CONFIG_NAME = 'config.json';
@@ -24,7 +26,8 @@ export interface OutputDocument {
   readonly name: string;
   /** generated: follows from the plan; copied: a file of the source; kept: the source's README under another name. */
   readonly origin: 'generated' | 'copied' | 'kept';
-  readonly content: { readonly text: string } | { readonly path: string; readonly bytes: number };
+  readonly content:
+    { readonly text: string } | { readonly bytes: Buffer } | { readonly path: string; readonly bytes: number };
 }
 
 export interface OutputDocuments {
@@ -73,11 +76,12 @@ export async function outputDocuments(plan: Plan, sources: readonly Checkpoint[]
   const notes: string[] = [];
   const cardFile = base.sidecars.find(({ name }) => name === README_NAME);
   const sourceCard = cardFile === undefined ? null : await sidecarText(cardFile);
-  if (cardFile !== undefined && sourceCard === null) notes.push('The source’s README.md is too large and was left out.');
+  if (cardFile !== undefined && sourceCard === null)
+    notes.push('The source’s README.md is too large and was left out.');
 
   const taken = new Set(
-    [CONFIG_NAME, README_NAME, KEPT_README_NAME, MANIFEST_NAME, INDEX_NAME, ...plan.files.map(({ name }) => name)].map((name) =>
-      name.toLowerCase(),
+    [CONFIG_NAME, README_NAME, KEPT_README_NAME, MANIFEST_NAME, INDEX_NAME, ...plan.files.map(({ name }) => name)].map(
+      (name) => name.toLowerCase(),
     ),
   );
   const carried = base.sidecars.filter(({ name }) => isCarried(name, taken));
@@ -86,9 +90,7 @@ export async function outputDocuments(plan: Plan, sources: readonly Checkpoint[]
     else if (name === KEPT_README_NAME) notes.push('The source’s README.dense.md was not carried over.');
   }
   const licenceFiles = carried.map(({ name }) => name).filter((name) => /^(?:licen[cs]e|copying|notice)/i.test(name));
-  const documents: OutputDocument[] = [
-    { name: CONFIG_NAME, origin: 'generated', content: { text: configText(plan) } },
-  ];
+  const documents: OutputDocument[] = [{ name: CONFIG_NAME, origin: 'generated', content: { text: configText(plan) } }];
   const index = indexText(plan);
   if (index !== null) documents.push({ name: INDEX_NAME, origin: 'generated', content: { text: index } });
   for (const { name, text, path, bytes } of carried) {
@@ -107,26 +109,22 @@ export async function outputDocuments(plan: Plan, sources: readonly Checkpoint[]
   return { documents, sourceCard, notes };
 }
 
-export interface WrittenDocument {
-  readonly name: string;
-  readonly origin: OutputDocument['origin'];
-  readonly bytes: number;
-  readonly sha256: string;
-}
+/** Generated files up to this size are kept in the manifest too. */
+const MAX_RECORDED_BYTES = 64 << 10;
 
 /** Writes one document durably; a copied file whose size is not what it was when opened is refused. */
 export async function writeDocument(
   folder: string,
   document: OutputDocument,
   signal?: AbortSignal,
-): Promise<WrittenDocument> {
+): Promise<ManifestDocument> {
   const { name, origin, content } = document;
   const hash = createHash('sha256');
   let bytes = 0;
   try {
     const file = await open(join(folder, name), 'wx', 0o644);
     try {
-      const chunks = 'text' in content ? [Buffer.from(content.text, 'utf8')] : createReadStream(content.path);
+      const chunks = 'path' in content ? createReadStream(content.path) : [bytesOf(content)];
       for await (const chunk of chunks) {
         throwIfCancelled(signal);
         const piece: Buffer = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
@@ -140,7 +138,9 @@ export async function writeDocument(
     }
   } catch (error) {
     if ('path' in content && isReadFailure(error, content.path)) {
-      throw new MoeError('input', 'source-unreadable', `Cannot read "${name}" of the source: ${messageOf(error)}`, { file: name });
+      throw new MoeError('input', 'source-unreadable', `Cannot read "${name}" of the source: ${messageOf(error)}`, {
+        file: name,
+      });
     }
     throw writeFailure(error, name);
   }
@@ -152,7 +152,12 @@ export async function writeDocument(
       { file: name, hint: 'Let nothing write to the source while it is read, then run again.' },
     );
   }
-  return { name, origin, bytes, sha256: hash.digest('hex') };
+  const recorded = !('path' in content) && bytes <= MAX_RECORDED_BYTES ? { content: pack(bytesOf(content)) } : {};
+  return { name, origin, bytes, sha256: hash.digest('hex'), ...recorded };
+}
+
+function bytesOf(content: { readonly text: string } | { readonly bytes: Buffer }): Buffer {
+  return 'text' in content ? Buffer.from(content.text, 'utf8') : content.bytes;
 }
 
 function isReadFailure(error: unknown, path: string): boolean {

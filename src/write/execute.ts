@@ -10,11 +10,11 @@ import { canClone } from './clone.ts';
 import { planContents } from './contents.ts';
 import type { PlanContents } from './contents.ts';
 import { MANIFEST_NAME, outputDocuments, syncFolder, writeDocument } from './documents.ts';
-import type { WrittenDocument } from './documents.ts';
 import { JOURNAL_SCHEMA, JournalWriter, checkSameRun, readJournal } from './journal.ts';
 import type { JournalContents, JournalFile, JournalHeader } from './journal.ts';
 import { takeLock } from './lock.ts';
 import { readManifest } from './manifest.ts';
+import type { ManifestDocument } from './manifest.ts';
 import { clearWork, findPlace, makeWorkFolder, publish, refuseOccupied, restoreOld, startStaging } from './place.ts';
 import type { Place } from './place.ts';
 import { checkPreconditions, checkSources } from './preconditions.ts';
@@ -249,7 +249,11 @@ class Run {
     const { place, options } = this;
     if (await restoreOld(place)) {
       this.notes.push(`"${place.shown}" was given back its former contents, which a killed run had moved aside.`);
-      await refuseOccupied({ ...place, present: 'full' }, options.overwrite === true, 'Allow overwriting to replace it.');
+      await refuseOccupied(
+        { ...place, present: 'full' },
+        options.overwrite === true,
+        'Allow overwriting to replace it.',
+      );
     }
     const journal = readJournal(place.journal);
     if (options.resume !== true || journal === null || !existsSync(place.staging)) {
@@ -265,7 +269,8 @@ class Run {
     for (const planned of layout.files) {
       const { name } = planned.file;
       const mark = journal.files.get(name);
-      if (mark !== undefined && isAsFinished(join(place.staging, name), mark, planned.header)) this.finished.set(name, mark);
+      if (mark !== undefined && isAsFinished(join(place.staging, name), mark, planned.header))
+        this.finished.set(name, mark);
     }
     for (const name of readdirSync(place.staging)) {
       if (!this.finished.has(name)) await rm(join(place.staging, name), { recursive: true, force: true });
@@ -273,7 +278,9 @@ class Run {
     for (const mark of this.finished.values()) {
       for (const [from, name, hex] of mark.sources) this.sources.restoreDigest(from, name, hex);
     }
-    this.notes.push(`Resumed: ${String(this.finished.size)} of ${String(layout.files.length)} files were finished already.`);
+    this.notes.push(
+      `Resumed: ${String(this.finished.size)} of ${String(layout.files.length)} files were finished already.`,
+    );
     return journal;
   }
 
@@ -291,17 +298,17 @@ class Run {
     await requireSpace(this.place.parent, needed, `The output "${this.place.shown}"`);
   }
 
-  private async writeDocuments(): Promise<WrittenDocument[]> {
+  private async writeDocuments(): Promise<ManifestDocument[]> {
     const { documents, notes } = await outputDocuments(this.plan, this.sources.checkpoints);
     this.notes.push(...notes);
-    const written: WrittenDocument[] = [];
+    const written: ManifestDocument[] = [];
     for (const document of documents) {
       written.push(await writeDocument(this.place.staging, document, this.options.signal));
     }
     return written;
   }
 
-  private async writeManifest(layout: PlanContents, documents: readonly WrittenDocument[]): Promise<void> {
+  private async writeManifest(layout: PlanContents, documents: readonly ManifestDocument[]): Promise<void> {
     const { plan, place, sources, sink } = this;
     if (sink === undefined) return;
     const recorded = await collectSources(plan, sources, this.options.signal);

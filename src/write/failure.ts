@@ -51,6 +51,12 @@ export function writeFailure(error: unknown, file: string): MoeError {
         cause,
       );
     default:
-      return new MoeError('resources', 'write-failed', `Writing "${file}" failed: ${messageOf(error)}`, { file }, cause);
+      return new MoeError(
+        'resources',
+        'write-failed',
+        `Writing "${file}" failed: ${messageOf(error)}`,
+        { file },
+        cause,
+      );
   }
 }

@@ -29,6 +29,8 @@ const documentSchema = z.object({
   origin: z.enum(['generated', 'copied', 'kept']),
   bytes: size,
   sha256,
+  /** Small generated files themselves, deflated, base64: so that a flipped bit in them can be placed. */
+  content: z.string().optional(),
 });
 
 const sourceSchema = z.object({
@@ -38,7 +40,9 @@ const sourceSchema = z.object({
   /** sha256 over each tensor's bytes as they lie in the source. */
   tensors: z.record(z.string(), sha256),
   /** Weight files whose header is kept, so that they can be rebuilt; empty for GGUF. */
-  files: z.array(z.object({ name: plainName, bytes: size, headerBytes: size, header: z.string(), headerSha256: sha256 })),
+  files: z.array(
+    z.object({ name: plainName, bytes: size, headerBytes: size, header: z.string(), headerSha256: sha256 }),
+  ),
   /** Small tensors that no output holds, deflated, base64. */
   inline: z.record(z.string(), z.string()),
   /** Files that the output replaces by its own: deflated, base64. */
@@ -71,7 +75,13 @@ export const manifestSchema = z.object({
   selfDigest: sha256,
 });
 
-export type ManifestDocument = z.infer<typeof documentSchema>;
+export interface ManifestDocument {
+  readonly name: string;
+  readonly origin: 'generated' | 'copied' | 'kept';
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly content?: string | undefined;
+}
 export type ManifestSource = z.infer<typeof sourceSchema>;
 
 export interface Manifest {
@@ -149,8 +159,11 @@ export function* manifestChunks(input: ManifestInput): Generator<Buffer> {
     documents: input.documents,
   };
   yield emit(`${JSON.stringify(head, null, 1).slice(0, -2)},\n "sources": [`);
-  for (const [index, source] of input.sources.entries()) yield emit(`${index === 0 ? '' : ','}\n${JSON.stringify(source)}`);
-  yield emit(`],\n "resolved": ${JSON.stringify(input.resolved)},\n "notes": ${JSON.stringify(input.notes)},\n "tensors": {`);
+  for (const [index, source] of input.sources.entries())
+    yield emit(`${index === 0 ? '' : ','}\n${JSON.stringify(source)}`);
+  yield emit(
+    `],\n "resolved": ${JSON.stringify(input.resolved)},\n "notes": ${JSON.stringify(input.notes)},\n "tensors": {`,
+  );
   yield* lines(input.tensors, ([name, digests]) => `${JSON.stringify(name)}:${JSON.stringify(digests)}`, emit);
   yield emit(`},\n "plan": ${JSON.stringify(planHead).slice(0, -1)},"tensors":[`);
   yield* lines(tensors, (tensor) => JSON.stringify(tensor), emit);
@@ -223,6 +236,7 @@ function parseManifest(text: string): Manifest {
   }
   const { plan: parsed, tensors, ...rest } = result.data;
   const plan = parsed as Plan;
-  if (planHash(plan) !== plan.hash || plan.hash !== rest.planHash) throw damaged('the plan in it does not have the hash it states');
+  if (planHash(plan) !== plan.hash || plan.hash !== rest.planHash)
+    throw damaged('the plan in it does not have the hash it states');
   return { ...rest, plan, tensors: new Map(Object.entries(tensors)) };
 }

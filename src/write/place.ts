@@ -60,7 +60,9 @@ export async function findPlace(shown: string, sources: readonly Checkpoint[]): 
     await mkdir(dirname(wanted), { recursive: true });
   } catch (error) {
     if (systemCodeOf(error) === 'EEXIST' || systemCodeOf(error) === 'ENOTDIR') {
-      throw new MoeError('input', 'output-parent-not-a-folder', `The parent of "${shown}" is not a folder.`, { file: shown });
+      throw new MoeError('input', 'output-parent-not-a-folder', `The parent of "${shown}" is not a folder.`, {
+        file: shown,
+      });
     }
     throw writeFailure(error, dirname(shown));
   }
@@ -99,17 +101,27 @@ async function refuseNesting(out: string, shown: string, sources: readonly Check
     const root = await realOf(source.root);
     // A lone file's folder may hold anything; a model folder is the model.
     if (real === root || (source.format === 'hf' && within(real, root))) {
-      throw new MoeError('input', 'output-in-source', `The output "${shown}" lies in the source folder "${source.path}".`, {
-        file: shown,
-        hint: 'Choose a folder outside of it; the source is never changed.',
-      });
+      throw new MoeError(
+        'input',
+        'output-in-source',
+        `The output "${shown}" lies in the source folder "${source.path}".`,
+        {
+          file: shown,
+          hint: 'Choose a folder outside of it; the source is never changed.',
+        },
+      );
     }
     const files = await Promise.all([source.path, ...source.files.map(({ path }) => path)].map(realOf));
     if (within(root, real) || files.some((file) => within(file, real))) {
-      throw new MoeError('input', 'source-in-output', `The source "${source.path}" lies in the output folder "${shown}".`, {
-        file: shown,
-        hint: 'Choose another output folder.',
-      });
+      throw new MoeError(
+        'input',
+        'source-in-output',
+        `The source "${source.path}" lies in the output folder "${shown}".`,
+        {
+          file: shown,
+          hint: 'Choose another output folder.',
+        },
+      );
     }
   }
 }
@@ -118,7 +130,10 @@ async function refuseNesting(out: string, shown: string, sources: readonly Check
 export async function refuseOccupied(place: Place, overwrite: boolean, hint: string): Promise<void> {
   if (place.present !== 'full') return;
   if (!overwrite) {
-    throw new MoeError('input', 'output-exists', `"${place.shown}" exists and is not empty.`, { file: place.shown, hint });
+    throw new MoeError('input', 'output-exists', `"${place.shown}" exists and is not empty.`, {
+      file: place.shown,
+      hint,
+    });
   }
   const names = await readdir(place.out);
   if (!names.some((name) => name === 'config.json' || name === 'moe-manifest.json' || name.endsWith('.safetensors'))) {
@@ -198,10 +213,15 @@ async function removeEmpty(place: Place): Promise<void> {
   try {
     await rmdir(place.out);
   } catch (error) {
-    throw new MoeError('input', 'output-exists', `Something was put into "${place.shown}" during the run: ${messageOf(error)}`, {
-      file: place.shown,
-      hint: `The finished output is kept in ${place.work}; empty the folder and run again with --resume.`,
-    });
+    throw new MoeError(
+      'input',
+      'output-exists',
+      `Something was put into "${place.shown}" during the run: ${messageOf(error)}`,
+      {
+        file: place.shown,
+        hint: `The finished output is kept in ${place.work}; empty the folder and run again with --resume.`,
+      },
+    );
   }
 }
 
@@ -224,7 +244,10 @@ export async function renameSoon(from: string, to: string): Promise<void> {
         'resources',
         'output-busy',
         `"${to}" could not be put in place: another program has a file in it open (${code}).`,
-        { file: to, hint: `Close viewers, editors and Python sessions that use it. The finished files are in ${from}.` },
+        {
+          file: to,
+          hint: `Close viewers, editors and Python sessions that use it. The finished files are in ${from}.`,
+        },
         { cause: error },
       );
     }

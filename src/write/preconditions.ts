@@ -18,18 +18,36 @@ export function checkSources(plan: Plan, checkpoints: readonly Checkpoint[]): vo
     const checkpoint = checkpoints[from];
     if (checkpoint === undefined) return;
     if (checkpoint.planOnly) {
-      throw new MoeError('input', 'source-plan-only', `"${checkpoint.path}" has no weights: it can be planned, not written.`, {
-        file: checkpoint.path,
-        hint: 'Get the weight files first.',
-      });
+      throw new MoeError(
+        'input',
+        'source-plan-only',
+        `"${checkpoint.path}" has no weights: it can be planned, not written.`,
+        {
+          file: checkpoint.path,
+          hint: 'Get the weight files first.',
+        },
+      );
     }
     for (const [name, planned] of Object.entries(source.tensors)) {
       const found = checkpoint.tensors.get(name);
-      const place = { tensor: name, file: planned.file, hint: 'The plan was made from another checkpoint: plan again.' };
+      const place = {
+        tensor: name,
+        file: planned.file,
+        hint: 'The plan was made from another checkpoint: plan again.',
+      };
       if (found === undefined) {
-        throw new MoeError('input', 'source-mismatch', `"${checkpoint.path}" has no tensor "${name}", which the plan reads.`, place);
+        throw new MoeError(
+          'input',
+          'source-mismatch',
+          `"${checkpoint.path}" has no tensor "${name}", which the plan reads.`,
+          place,
+        );
       }
-      if (found.dtype !== planned.dtype || found.shape.join() !== planned.shape.join() || found.bytes !== planned.bytes) {
+      if (
+        found.dtype !== planned.dtype ||
+        found.shape.join() !== planned.shape.join() ||
+        found.bytes !== planned.bytes
+      ) {
         throw new MoeError(
           'input',
           'source-mismatch',

@@ -105,7 +105,11 @@ function group(contents: readonly Content[], evaluator: Evaluator): (MoveGroup |
     if (layout !== null) {
       let key = `move\u0000${String(layout.from)}\u0000${layout.tensor}`;
       let known = groups.get(key);
-      if (known?.kind === 'move' && !isContiguous(layout) && !known.members.every((member) => agrees(layout, member.layout))) {
+      if (
+        known?.kind === 'move' &&
+        !isContiguous(layout) &&
+        !known.members.every((member) => agrees(layout, member.layout))
+      ) {
         // Columns cut out of rows of another length: read in a pass of their own.
         key += `\u0000${String(layout.rowBytes)}`;
         known = groups.get(key);
@@ -122,7 +126,8 @@ function group(contents: readonly Content[], evaluator: Evaluator): (MoveGroup |
       if (!reads.has(key)) sourceBytes += evaluator.sources.tensor(node.from, node.tensor).bytes;
       reads.add(key);
     });
-    const key = reads.size === 0 ? `alone\u0000${String(content.id)}` : `compute\u0000${[...reads].sort().join('\u0001')}`;
+    const key =
+      reads.size === 0 ? `alone\u0000${String(content.id)}` : `compute\u0000${[...reads].sort().join('\u0001')}`;
     const known = groups.get(key);
     if (known?.kind === 'compute') known.members.push(content);
     else groups.set(key, { kind: 'compute', members: [content], sourceBytes });
@@ -174,7 +179,9 @@ async function move(
   // A tensor whose digest is known (resumed, or compared beforehand) is read only where it is needed.
   const needAll = sources.knownDigest(from, name) === undefined;
   const ends = members.map(({ content, layout }) =>
-    isContiguous(layout) ? layout.begin + content.bytes : layout.begin + (layout.rows - 1) * layout.rowBytes + layout.columnBytes,
+    isContiguous(layout)
+      ? layout.begin + content.bytes
+      : layout.begin + (layout.rows - 1) * layout.rowBytes + layout.columnBytes,
   );
   const first = needAll ? 0 : Math.floor(Math.min(...members.map(({ layout }) => layout.begin)) / step) * step;
   const last = needAll ? tensor.bytes : Math.max(...ends);

@@ -6,10 +6,12 @@ export function readExactly(path: string, begin: number, length: number): Buffer
   const fd = openSync(path, 'r');
   try {
     const out = Buffer.alloc(length);
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const n = readSync(fd, out, done, length - done, begin + done);
       if (n === 0) {
-        throw new MoeError('input', 'file-too-short', `"${path}" ends at byte ${grouped(begin + done)}.`, { file: path });
+        throw new MoeError('input', 'file-too-short', `"${path}" ends at byte ${grouped(begin + done)}.`, {
+          file: path,
+        });
       }
       done += n;
     }

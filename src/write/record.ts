@@ -1,6 +1,8 @@
 /** What the manifest records about the sources, and writing the manifest itself. */
 import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError } from '../common/errors.ts';
 import type { SourceSet } from '../evaluate/index.ts';
@@ -68,12 +70,22 @@ function headersOf(checkpoint: Checkpoint): ManifestSource['files'] {
 
 /** config.json, indexes and README.md of the source: the output has its own under these names. */
 function replacedDocuments(checkpoint: Checkpoint): ManifestSource['replaced'] {
+  const paths = new Map<string, string>();
+  for (const { name, path } of checkpoint.sidecars) {
+    if ((name === CONFIG_NAME || name === README_NAME) && path !== undefined) paths.set(name, path);
+  }
+  // Indexes count as part of the weights and are no sidecars.
+  if (checkpoint.format === 'hf') {
+    for (const name of readdirSync(checkpoint.root)) {
+      if (name.endsWith('.safetensors.index.json')) paths.set(name, join(checkpoint.root, name));
+    }
+  }
   const found: ManifestSource['replaced'] = [];
-  for (const { name, path, bytes } of checkpoint.sidecars) {
-    const replaced = name === CONFIG_NAME || name === README_NAME || name.endsWith('.safetensors.index.json');
-    if (!replaced || path === undefined || bytes > MAX_REPLACED_BYTES) continue;
-    const content = readExactly(path, 0, bytes);
-    found.push({ name, bytes, content: pack(content), sha256: sha256(content) });
+  for (const [name, path] of paths) {
+    const facts = statSync(path, { throwIfNoEntry: false });
+    if (facts?.isFile() !== true || facts.size > MAX_REPLACED_BYTES) continue;
+    const content = readFileSync(path);
+    found.push({ name, bytes: content.length, content: pack(content), sha256: sha256(content) });
   }
   return found;
 }
