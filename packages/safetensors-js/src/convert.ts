@@ -125,7 +125,7 @@ export function f8ToF32(dtype: Float8, source: Uint8Array, out?: Float32Array): 
   return result;
 }
 
-/** f32 → an 8-bit float, with torch's rules: e4m3fn and the FNUZ variants turn overflow into NaN, e5m2 into infinity. */
+/** f32 → an 8-bit float, with the rules of torch 2.13: overflow becomes infinity in e5m2, ±448 in e4m3fn, NaN in FNUZ and e8m0. */
 export function f32ToF8(dtype: Float8, source: Float32Array, out?: Uint8Array): Uint8Array {
   const n = source.length;
   const result = target(out, n, () => new Uint8Array(n));

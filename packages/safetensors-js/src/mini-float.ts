@@ -18,9 +18,10 @@ interface MiniFormat {
 }
 
 const FORMATS: Readonly<Record<Exclude<Float8, 'F8_E8M0'>, MiniFormat>> = {
-  // Overflow: e5m2 has an infinity, e4m3fn has only NaN to give (torch does so too; it does not saturate).
+  // Overflow: e5m2 has an infinity. e4m3fn has none and stays at its largest value, infinity included, as in torch 2.13
+  // (older versions of torch gave NaN).
   F8_E5M2: { mantissaBits: 2, bias: 15, maxCode: 0x7b, overflow: 0x7c, nan: 0x7f, fnuz: false },
-  F8_E4M3: { mantissaBits: 3, bias: 7, maxCode: 0x7e, overflow: 0x7f, nan: 0x7f, fnuz: false },
+  F8_E4M3: { mantissaBits: 3, bias: 7, maxCode: 0x7e, overflow: 0x7e, nan: 0x7f, fnuz: false },
   F8_E4M3FNUZ: { mantissaBits: 3, bias: 8, maxCode: 0x7f, overflow: 0x80, nan: 0x80, fnuz: true },
   F8_E5M2FNUZ: { mantissaBits: 2, bias: 16, maxCode: 0x7f, overflow: 0x80, nan: 0x80, fnuz: true },
 };
@@ -47,7 +48,7 @@ function decode(dtype: Exclude<Float8, 'F8_E8M0'>, code: number): number {
   if (fnuz && code === nan) return NaN;
   const magnitude = code & 0x7f;
   const sign = code >= 0x80 ? -1 : 1;
-  if (magnitude > maxCode) return magnitude === overflow && overflow !== nan ? sign * Infinity : NaN;
+  if (magnitude > maxCode) return magnitude === overflow ? sign * Infinity : NaN;
   const exponent = magnitude >> mantissaBits;
   const mantissa = magnitude & ((1 << mantissaBits) - 1);
   const scale = 2 ** -mantissaBits;
@@ -61,8 +62,8 @@ export const FLOAT4_TABLE: Float32Array = Float32Array.from([
 ]);
 
 /**
- * The code for an f32 given by its bits, rounded to nearest, ties to even. NaN stays NaN; beyond the range gives the
- * format's infinity, or NaN where it has none.
+ * The code for an f32 given by its bits, rounded to nearest, ties to even. NaN stays NaN. Beyond the range:
+ * infinity for e5m2, the largest value for e4m3fn, NaN for the FNUZ variants.
  */
 export function float8Code(dtype: Float8, bits: number): number {
   return dtype === 'F8_E8M0' ? encodeE8M0(bits) : encode(FORMATS[dtype], bits);
