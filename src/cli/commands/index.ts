@@ -1,0 +1,13 @@
+/** All commands, in the order of the help. Each loads its heavy parts when it runs. */
+import type { Command } from '../command.ts';
+import { doctor } from './doctor.ts';
+import { inspect } from './inspect.ts';
+import { plan } from './plan.ts';
+import { presets } from './presets.ts';
+import { recipe } from './recipe.ts';
+import { revert } from './revert.ts';
+import { sample } from './sample.ts';
+import { upcycle } from './upcycle.ts';
+import { verify } from './verify.ts';
+
+export const COMMANDS: readonly Command[] = [inspect, plan, upcycle, verify, revert, doctor, recipe, presets, sample];
