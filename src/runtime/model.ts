@@ -7,7 +7,7 @@ import { causalMask, packedMask } from '../model/masks.ts';
 import type { PackedRow } from '../model/masks.ts';
 import { ropeDependsOnLength, ropeTables } from '../model/rope.ts';
 import type { RopeTables } from '../model/rope.ts';
-import { specFromConfig } from '../model/spec.ts';
+import { moeLayers, specFromConfig } from '../model/spec.ts';
 import type { TransformerSpec } from '../model/spec.ts';
 import { FileBinder } from '../model/weights.ts';
 import type { WeightSource } from '../model/weights.ts';
@@ -15,7 +15,7 @@ import { GraphBuilder } from '../onnx/builder.ts';
 import { placeFiles } from './files.ts';
 import type { PlacedFiles } from './files.ts';
 import { floatData, floats, integerData, integers, Session } from './session.ts';
-import type { Feeds, SessionSettings } from './session.ts';
+import type { Feeds, Results, SessionSettings } from './session.ts';
 
 /** Rows of tokens of one run. Shorter rows are padded on the right; pads are seen by no real token. */
 export interface TokenBatch {
@@ -107,23 +107,10 @@ export class RunnableModel {
 
   /** Router decisions of every MoE layer, without logits. */
   async traces(batch: TokenBatch): Promise<readonly RouterTrace[]> {
-    const layers = this.spec.layers.flatMap((layer) =>
-      layer.ffn.kind === 'moe' ? [{ index: layer.index, ffn: layer.ffn }] : [],
-    );
-    if (layers.length === 0) return [];
+    const wanted = traceNames(this.spec);
+    if (wanted.length === 0) return [];
     const session = await this.session({ traces: true, head: 'none' });
-    const wanted = layers.flatMap(({ index }) =>
-      ['router_logits', 'router_chosen', 'router_weights'].map((stem) => `${stem}.${index}`),
-    );
-    const results = await session.run(this.feeds(batch), wanted);
-    return layers.map(({ index, ffn }) => ({
-      layer: index,
-      experts: ffn.experts,
-      topK: ffn.topK,
-      logits: floatData(results.get(`router_logits.${index}`), 'router_logits'),
-      chosen: integerData(results.get(`router_chosen.${index}`), 'router_chosen'),
-      weights: floatData(results.get(`router_weights.${index}`), 'router_weights'),
-    }));
+    return routerTraces(this.spec, await session.run(this.feeds(batch), wanted));
   }
 
   /** Inputs of a plain batch: ids, positions from 0, causal masks, rotary tables. */
@@ -131,7 +118,7 @@ export class RunnableModel {
     const length = Math.max(0, ...batch.rows.map((row) => row.length));
     if (length === 0) throw new MoeError('usage', 'no-tokens', 'There is nothing to run: the batch has no tokens.');
     const ids = batch.rows.flatMap((row) => [...row, ...Array<number>(length - row.length).fill(0)]);
-    this.#checkIds(ids);
+    this.checkIds(ids);
     const positions = batch.rows.flatMap(() => Array.from({ length }, (_, i) => i));
     const dims = [batch.rows.length, length];
     const masks = maskWindows(this.spec).map(
@@ -149,7 +136,7 @@ export class RunnableModel {
   packedFeeds(row: PackedRow): Feeds {
     const length = row.ids.length;
     if (length === 0) throw new MoeError('usage', 'no-tokens', 'There is nothing to run: the row has no tokens.');
-    this.#checkIds(row.ids);
+    this.checkIds(row.ids);
     const masks = maskWindows(this.spec).map(
       (window) => [maskName(window), floats(packedMask(row, window), [1, 1, length, length])] as const,
     );
@@ -197,7 +184,8 @@ export class RunnableModel {
     return made;
   }
 
-  #checkIds(ids: readonly number[]): void {
+  /** Throws a MoeError for an id outside the vocabulary. */
+  checkIds(ids: readonly number[]): void {
     const bad = ids.find((id) => !(Number.isSafeInteger(id) && id >= 0 && id < this.spec.vocabSize));
     if (bad !== undefined) {
       throw new MoeError(
@@ -212,4 +200,23 @@ export class RunnableModel {
   #logits(data: Float32Array): Logits {
     return { data, rows: data.length / this.spec.vocabSize, vocabulary: this.spec.vocabSize };
   }
+}
+
+/** Output names of all routers. */
+export function traceNames(spec: TransformerSpec): readonly string[] {
+  return moeLayers(spec).flatMap(({ index }) =>
+    ['router_logits', 'router_chosen', 'router_weights'].map((stem) => `${stem}.${index}`),
+  );
+}
+
+/** Router decisions from the outputs of a traced run. */
+export function routerTraces(spec: TransformerSpec, results: Results): readonly RouterTrace[] {
+  return moeLayers(spec).map(({ index, ffn }) => ({
+    layer: index,
+    experts: ffn.experts,
+    topK: ffn.topK,
+    logits: floatData(results.get(`router_logits.${index}`), 'router_logits'),
+    chosen: integerData(results.get(`router_chosen.${index}`), 'router_chosen'),
+    weights: floatData(results.get(`router_weights.${index}`), 'router_weights'),
+  }));
 }

@@ -22,6 +22,7 @@ export interface SessionSettings {
 }
 
 export type Feeds = Readonly<Record<string, Tensor>>;
+export type Results = ReadonlyMap<string, Tensor>;
 
 /** A created session. Creation and runs block the thread: use it in a process of its own. */
 export class Session {
@@ -48,7 +49,7 @@ export class Session {
   }
 
   /** Runs the graph; `fetch` names the outputs wanted. Inputs are borrowed, outputs are copies. */
-  async run(feeds: Feeds, fetch: readonly string[]): Promise<ReadonlyMap<string, Tensor>> {
+  async run(feeds: Feeds, fetch: readonly string[]): Promise<Results> {
     try {
       const results = await this.session.run(feeds, fetch);
       return new Map(Object.entries(results));
