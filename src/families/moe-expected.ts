@@ -14,6 +14,12 @@ interface MoeNumbers {
   readonly sharedWidth: number | null;
 }
 
+/** transformers 5 saves qwen3_moe with num_local_experts; 4 knows only num_experts. */
+function expertsField(stacked: boolean, config: JsonObject): string {
+  const [own, other] = stacked ? ['num_local_experts', 'num_experts'] : ['num_experts', 'num_local_experts'];
+  return config[own] === undefined && config[other] !== undefined ? other : own;
+}
+
 function numbersOf(type: string, config: JsonObject): MoeNumbers {
   const stacked = type === 'mixtral' || type === 'granitemoe';
   const qwen = type === 'qwen2_moe' || type === 'qwen3_moe';
@@ -21,7 +27,7 @@ function numbersOf(type: string, config: JsonObject): MoeNumbers {
   const listed = qwen ? config['mlp_only_layers'] : undefined;
   const only = new Set<unknown>(Array.isArray(listed) ? listed : []);
   return {
-    experts: positiveInteger(config, stacked ? 'num_local_experts' : 'num_experts'),
+    experts: positiveInteger(config, expertsField(stacked, config)),
     width: positiveInteger(config, qwen ? 'moe_intermediate_size' : 'intermediate_size'),
     isSparse: (layer) => !only.has(layer) && (layer + 1) % step === 0,
     sharedWidth: type === 'qwen2_moe' ? positiveInteger(config, 'shared_expert_intermediate_size', 5632) : null,

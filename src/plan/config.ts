@@ -38,7 +38,7 @@ const TORCH_NAMES: Readonly<Partial<Record<Dtype, string>>> = {
  * Rope in both spellings: transformers 4 reads rope_theta + rope_scaling, transformers 5 reads rope_parameters; whichever
  * the source used, the output has both, saying the same.
  */
-export function ropeFields(config: JsonObject, defaultTheta: JsonValue): JsonObject {
+export function ropeFields(config: JsonObject, defaultTheta: JsonValue, family = ''): JsonObject {
   const parameters = isJsonObject(config['rope_parameters']) ? config['rope_parameters'] : {};
   const scaling = isJsonObject(config['rope_scaling']) ? config['rope_scaling'] : {};
   const theta = parameters['rope_theta'] ?? scaling['rope_theta'] ?? config['rope_theta'] ?? defaultTheta;
@@ -47,8 +47,8 @@ export function ropeFields(config: JsonObject, defaultTheta: JsonValue): JsonObj
   const rest = Object.fromEntries(
     Object.entries(merged).filter(([key]) => !['rope_theta', 'rope_type', 'type'].includes(key)),
   );
-  // Phi-3's 'su' is an old name of longrope.
-  const name = type === 'su' ? 'longrope' : type;
+  // Phi-3 reads 'su' and 'yarn' as longrope.
+  const name = family === 'phi3' && (type === 'su' || type === 'yarn') ? 'longrope' : type;
   return {
     rope_theta: theta,
     rope_scaling: name === 'default' ? null : { rope_type: name, ...rest },
@@ -89,7 +89,7 @@ export function targetConfig(parts: ConfigParts): { config: JsonObject; warnings
   const { rope_theta: defaultTheta, ...defaults } = parent.family.defaults;
   const structural: JsonObject = {
     ...target.config(parent.spec, moe),
-    ...ropeFields(source, defaultTheta ?? 10000),
+    ...ropeFields(source, defaultTheta ?? 10000, parent.family.modelType),
     hidden_size: parent.spec.hidden,
     num_hidden_layers: parent.spec.layers,
     num_attention_heads: parent.spec.heads,

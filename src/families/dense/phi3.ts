@@ -10,6 +10,8 @@ export const phi3: DenseFamily = {
     rms_norm_eps: 1e-5,
     rope_theta: 10000,
     max_position_embeddings: 4096,
+    // Its class always has one, and it decides between the short and the long factors.
+    original_max_position_embeddings: 4096,
     hidden_act: 'silu',
     bos_token_id: 1,
     eos_token_id: 32000,
