@@ -6,6 +6,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
+import { generate } from '../../src/runtime/generate.ts';
 import { RunnableModel } from '../../src/runtime/model.ts';
 import { openFolder, sharedFolder } from './folder.ts';
 
@@ -59,5 +60,14 @@ describe('SmolLM2-135M', () => {
       });
       expect(worst).toBeLessThan(1e-3);
     }
+  });
+
+  it.each(Object.keys(prompts))('continues "%s" greedily as transformers does', async (name) => {
+    const prompt = prompts[name];
+    if (prompt === undefined) throw new Error('no such prompt');
+    const ids: number[] = [];
+    for await (const token of generate(model, prompt.ids, { maxTokens: prompt.f32.greedy.length, stop: [] }))
+      ids.push(token.id);
+    expect(ids).toEqual(prompt.f32.greedy);
   });
 });
