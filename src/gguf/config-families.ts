@@ -1,13 +1,14 @@
 /** The fields of config.json that differ from family to family. */
 import { MoeError } from '../common/errors.ts';
+import type { JsonObject } from '../common/json.ts';
 import type { GgufArch } from './arch.ts';
 import type { Sizes } from './config.ts';
 import type { Metadata } from './metadata.ts';
 import { shortestFloat32 } from './metadata.ts';
 import type { GgufHeader, GgufNote } from './types.ts';
 
-/** Plain JSON. */
-export type ConfigFields = Record<string, unknown>;
+/** Members of config.json. */
+export type ConfigFields = JsonObject;
 
 export interface FamilyContext extends Sizes {
   readonly header: GgufHeader;

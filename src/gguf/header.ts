@@ -17,6 +17,8 @@ const MAX_TENSORS = 1_000_000;
 const MAX_DIMENSIONS = 4;
 const DEFAULT_ALIGNMENT = 32;
 const MAX_NAME_BYTES = 65_535;
+/** Offset of a tensor whose data cannot be placed, since the tensor table is cut. */
+export const UNKNOWN_OFFSET = -1;
 
 /** What could be read of a file, whole or not. */
 export interface GgufScan extends GgufHeader {
@@ -244,11 +246,12 @@ function alignmentOf(cursor: GgufCursor, draft: Draft): number {
 function readTensorTable(cursor: GgufCursor, draft: Draft): void {
   const rows: { name: string; type: GgmlType; shape: number[]; elements: number; offset: number; bytes: number }[] = [];
   const names = new Set<string>();
-  const keep = (dataStart: number): void => {
-    draft.dataStart = dataStart;
+  const keep = (dataStart: number | undefined): void => {
+    draft.dataStart = dataStart ?? 0;
     for (const row of rows) {
       const { type, offset, ...rest } = row;
-      draft.tensors.set(row.name, { ...rest, file: cursor.path, ggmlType: type, offset: dataStart + offset });
+      const absolute = dataStart === undefined ? UNKNOWN_OFFSET : dataStart + offset;
+      draft.tensors.set(row.name, { ...rest, file: cursor.path, ggmlType: type, offset: absolute });
     }
   };
   try {
@@ -265,8 +268,8 @@ function readTensorTable(cursor: GgufCursor, draft: Draft): void {
       rows.push({ name, ...readTensorRow(cursor, draft.alignment) });
     }
   } catch (error) {
-    // Where the data would start is unknown when the table is cut; offsets are then counted from byte 0 of the data.
-    keep(0);
+    // Where the data would start is unknown when the table is cut.
+    keep(undefined);
     throw error;
   }
   cursor.place = {};

@@ -106,6 +106,17 @@ function readPiece(piece: GgufPiece, begin: number, end: number, out: Float32Arr
 
 function withFile(tensor: GgufTensor, use: (fd: number) => void): void {
   if (!tensor.ggmlType.decoded) throw unsupportedType(tensor.ggmlType, tensor.file, tensor.name);
+  if (tensor.offset < 0) {
+    throw new MoeError(
+      'input',
+      'gguf-truncated',
+      `${tensor.file}: where tensor "${tensor.name}" lies is unknown, the tensor table is cut`,
+      {
+        file: tensor.file,
+        tensor: tensor.name,
+      },
+    );
+  }
   let fd: number;
   try {
     fd = openSync(tensor.file, 'r');

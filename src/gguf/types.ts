@@ -50,7 +50,7 @@ export interface GgufTensor {
   /** Row-major shape as Hugging Face writes it: GGUF's `ne`, reversed. */
   readonly shape: readonly number[];
   readonly elements: number;
-  /** Absolute byte offset in `file`. */
+  /** Absolute byte offset in `file`; −1 (only in a scan with an error) where the cut table does not tell. */
   readonly offset: number;
   /** Length of the stored (perhaps quantised) data. */
   readonly bytes: number;
