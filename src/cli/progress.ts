@@ -4,8 +4,10 @@ import type { CliIo } from './io.ts';
 
 /** What any long job tells; members that a job does not know are left out. */
 export interface Step {
-  readonly bytesDone: number;
-  readonly bytesTotal: number;
+  /** Of `unit`, bytes unless it says otherwise. */
+  readonly done: number;
+  readonly total: number;
+  readonly unit?: string;
   readonly bytesPerSecond?: number | null;
   readonly etaSeconds?: number | null;
   /** File or tensor touched last. */
@@ -46,12 +48,14 @@ export class ProgressLine {
 
 /** `Writing  42 %  4.0 of 9.5 GB  1.2 GB/s  5 s left  model-3.safetensors`, cut to `columns`. */
 export function progressText(label: string, step: Step, columns: number): string {
-  const share = step.bytesTotal === 0 ? 1 : Math.min(1, step.bytesDone / step.bytesTotal);
+  const share = step.total === 0 ? 1 : Math.min(1, step.done / step.total);
   const speed = step.bytesPerSecond;
   const eta = step.etaSeconds;
   const head = [
     `${label} ${String(Math.floor(share * 100)).padStart(3)} %`,
-    `${shortBytes(step.bytesDone)} of ${shortBytes(step.bytesTotal)}`,
+    step.unit === undefined
+      ? `${shortBytes(step.done)} of ${shortBytes(step.total)}`
+      : `${step.done} of ${step.total} ${step.unit}`,
     speed === undefined || speed === null ? null : `${shortBytes(Math.round(speed))}/s`,
     eta === undefined || eta === null || !Number.isFinite(eta) ? null : `${durationText(Math.max(0, eta))} left`,
   ]

@@ -33,7 +33,7 @@ export const doctor: Command = {
       report = await core.doctor(path, {
         signal: io.signal,
         onProgress: (event) => {
-          line.update({ ...event, at: event.tensor });
+          line.update({ ...event, done: event.bytesDone, total: event.bytesTotal, at: event.tensor });
         },
       });
     } finally {

@@ -1,5 +1,6 @@
 /** All commands, in the order of the help. Each loads its heavy parts when it runs. */
 import type { Command } from '../command.ts';
+import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
 import { inspect } from './inspect.ts';
 import { plan } from './plan.ts';
@@ -10,4 +11,15 @@ import { sample } from './sample.ts';
 import { upcycle } from './upcycle.ts';
 import { verify } from './verify.ts';
 
-export const COMMANDS: readonly Command[] = [inspect, plan, upcycle, verify, revert, doctor, recipe, presets, sample];
+export const COMMANDS: readonly Command[] = [
+  inspect,
+  plan,
+  upcycle,
+  verify,
+  revert,
+  doctor,
+  diff,
+  recipe,
+  presets,
+  sample,
+];

@@ -37,7 +37,7 @@ export const revert: Command = {
         overwrite: args.flag('overwrite'),
         signal: io.signal,
         onProgress: (event) => {
-          line.update({ ...event, at: event.file });
+          line.update({ ...event, done: event.bytesDone, total: event.bytesTotal, at: event.file });
         },
       });
     } finally {

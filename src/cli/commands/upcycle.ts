@@ -41,7 +41,7 @@ export const upcycle: Command = {
         ...(args.flag('no-clone') ? { clone: false } : {}),
         signal: io.signal,
         onProgress: (event) => {
-          line.update({ ...event, at: event.file });
+          line.update({ ...event, done: event.bytesDone, total: event.bytesTotal, at: event.file });
         },
       });
     } finally {
@@ -86,7 +86,7 @@ async function verified(context: Context, out: string, { checkpoints }: Planned)
       sources: checkpoints,
       signal: context.io.signal,
       onProgress: (event) => {
-        line.update({ ...event, at: event.file });
+        line.update({ ...event, done: event.bytesDone, total: event.bytesTotal, at: event.file });
       },
     });
   } finally {

@@ -35,7 +35,7 @@ export const verify: Command = {
         sources: checkpoints,
         signal: io.signal,
         onProgress: (event) => {
-          line.update({ ...event, at: event.file });
+          line.update({ ...event, done: event.bytesDone, total: event.bytesTotal, at: event.file });
         },
       });
     } finally {
