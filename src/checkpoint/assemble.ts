@@ -39,7 +39,7 @@ export function assemble(
   }
   const files = main.map((read) => read.file);
   for (const read of unlisted) {
-    const joined = joinUnlisted(read, tensors, selection.index?.name ?? null, main, problems);
+    const joined = joinUnlisted(read, tensors, selection.index?.name ?? null, main, duplicates, problems);
     if (!joined) continue;
     files.push(read.file);
     mergeMetadata(metadata, read.metadata);
@@ -72,6 +72,7 @@ function joinUnlisted(
   tensors: Map<string, SourceTensor>,
   index: string | null,
   main: readonly WeightFile[],
+  duplicates: Duplicates,
   problems: Problem[],
 ): boolean {
   const { name } = read.file;
@@ -93,7 +94,10 @@ function joinUnlisted(
     });
     return false;
   }
-  for (const tensor of fresh) tensors.set(tensor.name, tensor);
+  for (const tensor of read.tensors) {
+    if (tensors.has(tensor.name)) duplicates.add(tensor.name, tensor.file);
+    else tensors.set(tensor.name, tensor);
+  }
   const names = fresh.map((tensor) => tensor.name);
   problems.push({
     severity: 'error',

@@ -10,7 +10,7 @@ import { classify } from './classify.ts';
 import type { Contents } from './classify.ts';
 import { assembleDcp, isDcp } from './dcp.ts';
 import { freeBytes, inUnits } from './disk.ts';
-import { PICKLE_HINT, listed, throwIfAborted, toMoeError, toProblem } from './errors.ts';
+import { PICKLE_HINT, listed, throwIfAborted, toProblem } from './errors.ts';
 import { readConfigFile } from './json-file.ts';
 import { forEachLimited } from './limited.ts';
 import type { Entry } from './listing.ts';
@@ -20,7 +20,7 @@ import { selectFiles } from './select.ts';
 import type { Selection } from './select.ts';
 import { linkAsText, sidecarsOf } from './sidecars.ts';
 import type { Checkpoint, Problem } from './types.ts';
-import { danglingProblem, readWeightFile } from './weight-file.ts';
+import { danglingProblem, readWeightFile, refusalOf } from './weight-file.ts';
 import type { WeightFile } from './weight-file.ts';
 
 /** Headers read at once: enough to hide the latency of a disk, few enough for memory. */
@@ -156,8 +156,8 @@ async function readFiles(
 /** A single file that is refused, and nothing beside it: that is the answer, not a list with nothing in it. */
 function throwIfUnreadable({ main, unlisted }: FilesRead): void {
   const [only] = main;
-  if (main.length !== 1 || unlisted.length > 0 || only?.cause === undefined) return;
-  throw toMoeError(only.cause, only.file.name);
+  const refusal = only === undefined ? null : refusalOf(only);
+  if (main.length === 1 && unlisted.length === 0 && refusal !== null) throw refusal;
 }
 
 function dcp(

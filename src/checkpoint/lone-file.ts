@@ -1,20 +1,18 @@
 /** A single .safetensors file, named by itself. */
 import { basename, dirname, join } from 'node:path';
-import { readHeader } from 'safetensors-js';
-import { MoeError } from '../common/errors.ts';
 import type { JsonObject } from '../common/json.ts';
 import { parseTensorName } from '../inspect/expert-names.ts';
 import { configInteger, textSection } from '../inspect/moe-config.ts';
 import { HIDDEN } from '../inspect/wanted.ts';
 import { aliasesOf } from './aliases.ts';
 import { classify, shardName } from './classify.ts';
-import { throwIfAborted, toMoeError, toProblem } from './errors.ts';
+import { throwIfAborted, toProblem } from './errors.ts';
 import { readConfigFile } from './json-file.ts';
 import { listFolder } from './listing.ts';
 import type { Entry } from './listing.ts';
 import { linkAsText, sidecarsOf } from './sidecars.ts';
 import type { Checkpoint, Problem, Sidecar, SourceTensor } from './types.ts';
-import { readWeightFile } from './weight-file.ts';
+import { readWeightFile, refusalOf } from './weight-file.ts';
 
 /** Opens one file. Its config.json counts only where the file is the whole model and the sizes agree. */
 export async function openLoneFile(
@@ -25,12 +23,8 @@ export async function openLoneFile(
   throwIfAborted(options.signal);
   const folder = dirname(target);
   const read = await readWeightFile(folder, entry);
-  if (read.cause !== undefined && options.lenient !== true) throw toMoeError(read.cause, entry.name);
-  // A dead link has no cause: reading it again gives the error.
-  if (read.file.state !== 'ok' && read.problem !== undefined && options.lenient !== true) {
-    await readHeader(target);
-    throw new MoeError('input', read.problem.code, read.problem.message, { file: entry.name });
-  }
+  const refusal = refusalOf(read);
+  if (refusal !== null && options.lenient !== true) throw refusal;
   const tensors = new Map(read.tensors.map((tensor) => [tensor.name, tensor]));
   const problems: Problem[] = [];
   if (read.problem !== undefined) problems.push(read.problem);

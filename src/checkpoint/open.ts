@@ -5,7 +5,7 @@
  */
 import { lstat, open, readlink, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { parseLfsPointer, recognise } from 'safetensors-js';
+import { MAX_HEADER_BYTES, parseLfsPointer, recognise } from 'safetensors-js';
 import { MoeError, messageOf, systemCodeOf } from '../common/errors.ts';
 import { classify, shardName } from './classify.ts';
 import { PICKLE_HINT, listed, throwIfAborted, toMoeError } from './errors.ts';
@@ -130,6 +130,7 @@ async function openFileAt(target: string, options: OpenCheckpointOptions): Promi
   if (/\.safetensors$/i.test(name)) return openLoneFile(target, entry, options);
   if (/\.gguf$/i.test(name) && lfs === undefined) return openGguf(target, target, options);
   if (lfs !== undefined) return openLoneFile(target, entry, options);
+  if (startsLikeSafetensors(head)) return openLoneFile(target, entry, options);
   if (looks === 'json' || /\.json$/i.test(name)) return openJson(target, options);
   if (looks === 'pickle' || looks === 'zip' || /\.(?:bin|pt|pth|ckpt|pkl)$/i.test(name)) {
     throw new MoeError('input', 'pickle-refused', `${name} is a Python pickle, which is not opened`, {
@@ -137,8 +138,6 @@ async function openFileAt(target: string, options: OpenCheckpointOptions): Promi
       hint: PICKLE_HINT,
     });
   }
-  // A safetensors file under another name starts with a length and '{'.
-  if (head[8] === 0x7b) return openLoneFile(target, entry, options);
   const what = recognise(head)?.what;
   throw new MoeError(
     'input',
@@ -149,6 +148,11 @@ async function openFileAt(target: string, options: OpenCheckpointOptions): Promi
       hint: 'Name a model folder, a .safetensors or a .gguf file.',
     },
   );
+}
+
+/** A safetensors file under another name: a believable length, then '{'. */
+function startsLikeSafetensors(head: Buffer): boolean {
+  return head.length > 8 && head[8] === 0x7b && head.readBigUInt64LE(0) <= BigInt(MAX_HEADER_BYTES);
 }
 
 async function readHead(path: string, name: string): Promise<Buffer> {

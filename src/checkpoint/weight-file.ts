@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { SafetensorsError, readHeader } from 'safetensors-js';
 import type { SafetensorsHeader } from 'safetensors-js';
-import { toProblem } from './errors.ts';
+import { MoeError } from '../common/errors.ts';
+import { toMoeError, toProblem } from './errors.ts';
 import type { Entry } from './listing.ts';
 import type { CheckpointFile, Problem, SourceTensor } from './types.ts';
 
@@ -40,6 +41,18 @@ export async function readWeightFile(folder: string, entry: Entry): Promise<Weig
       cause: error,
     };
   }
+}
+
+/** What to throw where a refused file is all there is; null for a file that is in order. */
+export function refusalOf({ file, problem, cause }: WeightFile): unknown {
+  if (cause !== undefined) return toMoeError(cause, file.name);
+  if (file.state === 'ok' || problem === undefined) return null;
+  const { code, message, hint, details } = problem;
+  return new MoeError('input', code, message, {
+    file: file.name,
+    ...(hint === undefined ? {} : { hint }),
+    ...(details === undefined ? {} : { details }),
+  });
 }
 
 function refused(entry: Entry, problem: Problem): WeightFile {
