@@ -93,10 +93,12 @@ const CASES = {
 function measure(label, body) {
   const script = `
     import * as st from ${JSON.stringify(library)};
+    const cpu = process.cpuUsage();
     const from = performance.now();
     ${body}
     const ms = performance.now() - from;
-    console.log(JSON.stringify({ n, ms, rss: process.resourceUsage().maxRSS / 1024 }));`;
+    const { user, system } = process.cpuUsage(cpu);
+    console.log(JSON.stringify({ n, ms, cpu: (user + system) / 1000, rss: process.resourceUsage().maxRSS / 1024 }));`;
   const runs = [];
   for (let i = 0; i < 5; i++) {
     const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
@@ -104,10 +106,11 @@ function measure(label, body) {
     runs.push(JSON.parse(stdout));
   }
   const ms = runs.map((run) => run.ms).sort((a, b) => a - b);
+  const cpu = runs.map((run) => run.cpu).sort((a, b) => a - b);
   const rss = Math.max(...runs.map((run) => run.rss));
   console.log(
     `${label.padEnd(24)} ${String(runs[0].n).padStart(7)} tensors   median ${ms[2].toFixed(0).padStart(5)} ms   ` +
-      `worst ${ms[4].toFixed(0).padStart(5)} ms   peak RSS ${rss.toFixed(0).padStart(4)} MiB`,
+      `best ${ms[0].toFixed(0).padStart(5)} ms   CPU ${cpu[2].toFixed(0).padStart(5)} ms   peak RSS ${rss.toFixed(0).padStart(4)} MiB`,
   );
 }
 

@@ -67,16 +67,17 @@ export function encodeHeader(specs: readonly TensorSpec[], options: EncodeOption
   let offset = 0;
   for (const { name, dtype, shape } of specs) {
     checkName(name);
-    if (offsets.has(name)) {
-      throw new SafetensorsError('duplicate-key', `tensor ${quoted(name)} is given twice`, { tensor: name });
-    }
     const end = offset + tensorBytes(dtype, shape, name);
     if (end > Number.MAX_SAFE_INTEGER) {
       throw new SafetensorsError('offset-too-large', `tensor ${quoted(name)} would end beyond 2^53-1 bytes`, {
         tensor: name,
       });
     }
+    const before = offsets.size;
     offsets.set(name, { begin: offset, end });
+    if (offsets.size === before) {
+      throw new SafetensorsError('duplicate-key', `tensor ${quoted(name)} is given twice`, { tensor: name });
+    }
     text.add(
       `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],` +
         `"data_offsets":[${String(offset)},${String(end)}]}`,

@@ -28,6 +28,7 @@ export type SafetensorsErrorCode =
   | 'not-a-file'
   | 'file-not-found'
   | 'permission-denied'
+  | 'disk-full'
   | 'io-error'
   | 'file-changed'
   | 'invalid-slice'

@@ -7,7 +7,9 @@ import { dtypeOf, shapeText, sizeOf, sizeProblemText } from './dtype.ts';
 import type { Dtype } from './dtype.ts';
 import { SafetensorsError, byteCount, grouped, quoted } from './errors.ts';
 import type { SafetensorsErrorCode, SafetensorsErrorPlace } from './errors.ts';
-import { JsonScanner, invalidUtf8At } from './json-scanner.ts';
+import { JsonScanner } from './json-scanner.ts';
+import { ShapePool } from './shape-pool.ts';
+import { invalidUtf8At } from './utf8.ts';
 
 /** Longest header that the format's readers accept, in bytes of JSON. */
 export const MAX_HEADER_BYTES = 100_000_000;
@@ -399,54 +401,5 @@ class HeaderParser {
       scanner.skip(1);
     } while (scanner.more(CLOSE_BRACE, "'}'"));
     return 0;
-  }
-}
-
-/** Hands out one frozen array per distinct shape: half a million tensors have few. */
-class ShapePool {
-  private scratch: number[] = [];
-  private rank = 0;
-  private hash = 0;
-  private readonly known = new Map<number, (readonly number[])[]>();
-  private kept = 0;
-
-  start(): void {
-    this.rank = 0;
-    this.hash = 17;
-  }
-
-  push(dim: number): void {
-    this.scratch[this.rank++] = dim;
-    this.hash = (Math.imul(this.hash, 31) + (dim | 0)) | 0;
-  }
-
-  /** The dimensions read so far. */
-  dims(): number[] {
-    return this.scratch.slice(0, this.rank);
-  }
-
-  take(): readonly number[] {
-    const { rank, hash } = this;
-    let bucket = this.known.get(hash);
-    if (bucket !== undefined) {
-      for (const shape of bucket) if (this.same(shape)) return shape;
-    }
-    const shape = Object.freeze(this.dims());
-    if (rank > 64) this.scratch = [];
-    // A header made to defeat the pool must not turn it into a second copy, nor a bucket into a long search.
-    if (this.kept < 10_000 && rank <= 64) {
-      if (bucket === undefined) this.known.set(hash, (bucket = []));
-      if (bucket.length < 8) {
-        bucket.push(shape);
-        this.kept++;
-      }
-    }
-    return shape;
-  }
-
-  private same(shape: readonly number[]): boolean {
-    if (shape.length !== this.rank) return false;
-    for (let i = 0; i < this.rank; i++) if (shape[i] !== this.scratch[i]) return false;
-    return true;
   }
 }

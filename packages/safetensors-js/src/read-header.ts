@@ -356,5 +356,9 @@ export function fromSystem(error: unknown, path: string): unknown {
   if (code === 'EACCES' || code === 'EPERM') {
     return new SafetensorsError('permission-denied', `${path} may not be accessed (${code})`, place, { cause: error });
   }
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    const what = code === 'ENOSPC' ? 'the disk is full' : 'the disk quota is used up';
+    return new SafetensorsError('disk-full', `${path} cannot be written: ${what}`, place, { cause: error });
+  }
   return new SafetensorsError('io-error', `${path}: ${message}`, place, { cause: error });
 }

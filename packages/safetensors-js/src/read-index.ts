@@ -34,13 +34,13 @@ export interface SafetensorsIndex {
 export interface ReadIndexOptions {
   /** Named in errors. */
   readonly file?: string;
-  /** Refuse longer files (default 1 GiB). */
+  /** Refuse longer files (default 512 MiB). */
   readonly maxBytes?: number;
 }
 
-const MAX_INDEX_BYTES = 2 ** 30;
-/** A Map holds at most 2^24 entries. */
-const MAX_ENTRIES = 16_000_000;
+const MAX_INDEX_BYTES = 2 ** 29;
+/** Eight times the largest models; bounds the memory that a hostile index can take. */
+const MAX_ENTRIES = 4_000_000;
 /** One entry, or the metadata object, may not be longer: it is scanned as a whole. */
 const MAX_VALUE_BYTES = 16 * 2 ** 20;
 const MAX_REPORTED = 1000;

@@ -147,6 +147,8 @@ export class SafetensorsWriter {
           { file: this.path, details: { dataBytes: this.dataBytes, given: this.written } },
         );
       }
+      // If the flush fails, what is on the disk is unknown.
+      this.state = 'failed';
       await guarded(this.path, async () => {
         if (this.fsync) await this.handle.sync();
         await this.handle.close();
