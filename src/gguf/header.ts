@@ -159,6 +159,7 @@ function fillDraft(cursor: GgufCursor, draft: Draft): MoeError | undefined {
     draft.alignment = alignmentOf(cursor, draft);
     readTensorTable(cursor, draft);
     checkData(cursor, draft);
+    notePart(draft);
     return undefined;
   } catch (error) {
     if (!(error instanceof MoeError)) throw error;
@@ -170,6 +171,19 @@ function fillDraft(cursor: GgufCursor, draft: Draft): MoeError | undefined {
     };
     return new MoeError(error.kind, error.code, error.message, { ...error.place, details });
   }
+}
+
+/** A part of a split model is a right file, but not a model. */
+function notePart(draft: Draft): void {
+  const count = draft.metadata.get('split.count');
+  const part = draft.metadata.get('split.no');
+  if (typeof count !== 'number' || typeof part !== 'number' || count <= 1) return;
+  draft.notes.push({
+    severity: 'warning',
+    code: 'gguf-split',
+    field: 'split.no',
+    message: `this file is part ${part + 1} of ${count} of a split model; the other parts hold the rest of its tensors`,
+  });
 }
 
 function limit(cursor: GgufCursor, what: string, count: number, max: number, byte: number): void {
