@@ -52,6 +52,7 @@ export async function openFolder(
     root: folder,
     format: 'hf' as const,
     config: config.value,
+    configFloats: config.floats,
     gguf: null,
     index:
       selection.index === null
@@ -107,23 +108,24 @@ export async function openFolder(
 
 interface ConfigRead {
   readonly value: JsonObject | null;
+  readonly floats: readonly string[];
   readonly problems: readonly Problem[];
 }
 
 async function readConfig(folder: string, contents: Contents): Promise<ConfigRead> {
   const entry = contents.others.find(({ name }) => name === 'config.json');
   // A dead link is reported with the sidecars.
-  if (entry === undefined || entry.kind === 'dangling') return { value: null, problems: [] };
+  if (entry === undefined || entry.kind === 'dangling') return { value: null, floats: [], problems: [] };
   try {
-    const { config, problems } = await readConfigFile(
+    const { config, floats, problems } = await readConfigFile(
       entry.kind === 'file' ? entry.real : join(folder, entry.name),
       entry.name,
     );
-    return { value: config, problems };
+    return { value: config, floats, problems };
   } catch (error) {
     const problem = toProblem(error, entry.name);
     // Sidecars report pointers, config.json among them.
-    return { value: null, problems: problem.code === 'git-lfs-pointer' ? [] : [problem] };
+    return { value: null, floats: [], problems: problem.code === 'git-lfs-pointer' ? [] : [problem] };
   }
 }
 

@@ -4,6 +4,7 @@ import { parseLfsPointer } from 'safetensors-js';
 import { MoeError, grouped, messageOf } from '../common/errors.ts';
 import type { JsonObject, JsonValue } from '../common/json.ts';
 import { isJsonObject } from '../common/json.ts';
+import { floatMembers } from '../common/python-json.ts';
 import type { Problem } from './types.ts';
 
 const MAX_CONFIG_BYTES = 32 * 2 ** 20;
@@ -11,6 +12,8 @@ const MAX_DEPTH = 64;
 
 export interface ParsedConfig {
   readonly config: JsonObject;
+  /** Members whose number is written as a float. */
+  readonly floats: readonly string[];
   readonly problems: readonly Problem[];
 }
 
@@ -75,7 +78,7 @@ export function parseConfig(bytes: Buffer, name: string): ParsedConfig {
             message: `${name} holds ${replaced.join(', ')}, which Python writes but JSON does not know: read as null`,
           },
         ];
-  return { config: value, problems };
+  return { config: value, floats: floatMembers(clean), problems };
 }
 
 /** Replaces NaN and ±Infinity outside strings by null, and refuses nesting that would exhaust the stack of later readers. */

@@ -35,6 +35,7 @@ export async function openLoneFile(
     root: folder,
     format: 'safetensors',
     config: beside.config,
+    configFloats: beside.floats,
     tensors,
     aliases: aliasesOf(read.metadata, tensors),
     gguf: null,
@@ -48,6 +49,7 @@ export async function openLoneFile(
 
 interface Beside {
   readonly config: JsonObject | null;
+  readonly floats: readonly string[];
   readonly sidecars: readonly Sidecar[];
 }
 
@@ -57,7 +59,7 @@ async function configBeside(
   tensors: ReadonlyMap<string, SourceTensor>,
   problems: Problem[],
 ): Promise<Beside> {
-  const none: Beside = { config: null, sidecars: [] };
+  const none: Beside = { config: null, floats: [], sidecars: [] };
   const contents = classify(await listFolder(folder).catch(() => []));
   const entry = contents.others.find((other) => other.name === 'config.json' && other.kind === 'file');
   if (entry === undefined) return none;
@@ -73,9 +75,10 @@ async function configBeside(
     return none;
   }
   let config: JsonObject;
+  let floats: readonly string[];
   try {
     const parsed = await readConfigFile(join(folder, entry.name), entry.name);
-    ({ config } = parsed);
+    ({ config, floats } = parsed);
     problems.push(...parsed.problems);
   } catch (error) {
     problems.push(toProblem(error, entry.name));
@@ -94,7 +97,7 @@ async function configBeside(
   }
   const { sidecars, problems: more } = await sidecarsOf(contents.others);
   problems.push(...more);
-  return { config, sidecars };
+  return { config, floats, sidecars };
 }
 
 /** Why a config does not describe these tensors, or null where nothing speaks against it. */

@@ -118,6 +118,8 @@ export interface Checkpoint {
   readonly format: 'hf' | 'safetensors' | 'gguf';
   /** config.json, or the one rebuilt from GGUF metadata; null where there is none. */
   readonly config: JsonObject | null;
+  /** Config members that the file writes as floats (1.0), sorted: JavaScript cannot tell them from integers. */
+  readonly configFloats?: readonly string[];
   /** Physical tensors in file and offset order, by their name on disk. */
   readonly tensors: ReadonlyMap<string, SourceTensor>;
   /**

@@ -125,7 +125,14 @@ export function buildPlan(recipe: Recipe, checkpoints: readonly Checkpoint[], op
     schema: PLAN_SCHEMA,
     recipe: filledIn(recipe, target, shared, tie.tied),
     sources: parents.map(planSource),
-    target: { modelType: target.modelType, parameters, bytes, fileBytes: bytes + headerBytes, config },
+    target: {
+      modelType: target.modelType,
+      parameters,
+      bytes,
+      fileBytes: bytes + headerBytes,
+      config,
+      configFloats: base.checkpoint.configFloats ?? [],
+    },
     source: {
       modelType: spec.modelType,
       parameters: denseTotal,

@@ -12,6 +12,7 @@ export function planHash(plan: Omit<Plan, 'hash'>): string {
       schema: plan.schema,
       seed: plan.recipe.seed,
       config: plan.target.config,
+      configFloats: plan.target.configFloats,
       preconditions: plan.preconditions.map(({ from, a, b }) => [from, a, b]),
     }),
   );

@@ -136,6 +136,7 @@ export const planSchema = z.object({
     bytes: whole,
     fileBytes: whole,
     config: jsonObject,
+    configFloats: z.array(z.string()),
   }),
   source: z.object({ modelType: z.string(), parameters: whole, bytes: whole }),
   layers: z.array(z.object({ layer: whole, kind: z.enum(['moe', 'dense']) })),

@@ -100,6 +100,8 @@ export interface Plan {
     /** Bytes of the weight files with headers. */
     readonly fileBytes: number;
     readonly config: JsonObject;
+    /** Members of config that are floats even where integral: written as 1.0. */
+    readonly configFloats: readonly string[];
   };
   readonly source: { readonly modelType: string; readonly parameters: number; readonly bytes: number };
   readonly layers: readonly LayerNote[];

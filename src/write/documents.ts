@@ -7,6 +7,7 @@ import { buildIndex } from 'safetensors-js';
 import type { Checkpoint, Sidecar } from '../checkpoint/types.ts';
 import { throwIfCancelled } from '../evaluate/index.ts';
 import { MoeError, grouped, messageOf } from '../common/errors.ts';
+import { pythonJson } from '../common/python-json.ts';
 import type { Plan } from '../plan/types.ts';
 import { writeFailure } from './failure.ts';
 import { pack } from './manifest.ts';
@@ -40,7 +41,7 @@ export interface OutputDocuments {
 
 /** config.json of the output. */
 export function configText(plan: Plan): string {
-  return `${JSON.stringify(plan.target.config, null, 2)}\n`;
+  return pythonJson(plan.target.config, plan.target.configFloats);
 }
 
 /** The index, or null where the output is the one file that loaders look for without one. */
