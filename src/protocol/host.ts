@@ -1,0 +1,101 @@
+/** Endpoints on the Node side: towards a webview, a worker thread (from either end) and a forked process (from either end). */
+// Installs the runtime that vscode-jsonrpc needs.
+import 'vscode-jsonrpc/node';
+import { Endpoint } from './endpoint.ts';
+import type { EndpointOptions, Transport } from './endpoint.ts';
+
+export { Endpoint } from './endpoint.ts';
+export type { CallOptions, EndpointOptions, Fault, Serving, Subscription, Transport } from './endpoint.ts';
+
+/** The part of `vscode.Webview` that is used; no vscode import here. */
+export interface WebviewLike {
+  postMessage(message: unknown): PromiseLike<boolean>;
+  onDidReceiveMessage(listener: (message: unknown) => void): { dispose(): unknown };
+}
+
+/** A worker_threads `Worker` or `MessagePort`. */
+export interface PortLike {
+  postMessage(message: unknown): void;
+  on(event: string, listener: (value: never) => void): unknown;
+  off(event: string, listener: (value: never) => void): unknown;
+}
+
+/** A forked `ChildProcess`, or `process` in the fork. */
+export interface ProcessLike {
+  send?: ((message: object, callback: (error: Error | null) => void) => boolean) | undefined;
+  readonly connected: boolean;
+  on(event: string, listener: (value: never) => void): unknown;
+  off(event: string, listener: (value: never) => void): unknown;
+}
+
+/** To a webview. `closed` of the panel: call `close()`. VS Code drops what is sent to a hidden, retained one. */
+export function webviewEndpoint(webview: WebviewLike, options: EndpointOptions = {}): Endpoint {
+  const transport: Transport = {
+    send: (message) => Promise.resolve(webview.postMessage(message)),
+    listen: (message) => {
+      const listening = webview.onDidReceiveMessage(message);
+      return () => void listening.dispose();
+    },
+  };
+  return new Endpoint(transport, { peer: 'the view', ...options });
+}
+
+/** To a worker thread, or from it to its parent (`parentPort`). Closes when the thread ends. */
+export function portEndpoint(port: PortLike, options: EndpointOptions = {}): Endpoint {
+  const transport: Transport = {
+    send: (message) => {
+      port.postMessage(message);
+    },
+    listen: (message, close) => {
+      const failed = (error: unknown): void => {
+        close(error instanceof Error ? error.message : String(error));
+      };
+      const exited = (code: unknown): void => {
+        close(`it ended with code ${String(code)}`);
+      };
+      const closed = (): void => {
+        close('its port was closed');
+      };
+      const handlers: [string, (value: unknown) => void][] = [
+        ['message', message],
+        ['error', failed],
+        ['exit', exited],
+        ['close', closed],
+      ];
+      for (const [event, handler] of handlers) port.on(event, handler);
+      return () => {
+        for (const [event, handler] of handlers) port.off(event, handler);
+      };
+    },
+  };
+  return new Endpoint(transport, { peer: 'the worker', ...options });
+}
+
+/** To a forked process (fork it with `serialization: 'advanced'`), or from it to its parent (`process`). */
+export function processEndpoint(child: ProcessLike, options: EndpointOptions = {}): Endpoint {
+  const transport: Transport = {
+    send: (message) =>
+      new Promise<void>((resolve, reject) => {
+        if (child.send === undefined || !child.connected) {
+          reject(new Error('the channel is closed'));
+          return;
+        }
+        child.send(message, (error) => {
+          if (error === null) resolve();
+          else reject(error);
+        });
+      }),
+    listen: (message, close) => {
+      const gone = (): void => {
+        close('its channel was closed');
+      };
+      child.on('message', message);
+      child.on('disconnect', gone);
+      return () => {
+        child.off('message', message);
+        child.off('disconnect', gone);
+      };
+    },
+  };
+  return new Endpoint(transport, { peer: 'the job process', ...options });
+}
