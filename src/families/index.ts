@@ -10,7 +10,7 @@ import type { DenseFamily, DenseSpec, ExpectedTensor } from './spec.ts';
 import { languageConfig, modelTypeOf, readDenseSpec } from './spec.ts';
 
 export type { DenseFamily, DenseSpec, ExpectedTensor, Role } from './spec.ts';
-export { chooseTarget, KNOWN_TARGETS, refuseNeverTarget } from './pairs.ts';
+export { chooseTarget, neverReason } from './pairs.ts';
 export { TARGET_FAMILIES } from './targets/index.ts';
 
 /** model_type of the language model in a (possibly composite) config; null where it says none. */

@@ -4,7 +4,6 @@
  */
 import { MoeError } from '../common/errors.ts';
 import type { TargetType } from '../recipe/types.ts';
-import { TARGETS } from '../recipe/types.ts';
 import type { DenseSpec } from './spec.ts';
 import { finiteNumber, flag } from './spec.ts';
 
@@ -33,24 +32,9 @@ const NEVER: Readonly<Record<string, string>> = {
   granitemoeshared: 'shared_mlp: its shared expert is added without a gate; use granitemoe',
 };
 
-/** Every MoE name that may stand as `target` in a recipe: an unwritable one is an impossible request, not a typo. */
-export const KNOWN_TARGETS: readonly string[] = ['auto', ...TARGETS, ...Object.keys(NEVER)];
-
-/** Thrown for a known target that no dense checkpoint becomes exactly (exit 3). */
-export function refuseNeverTarget(target: string, source: string | null): never {
-  const alternative = source === null ? undefined : EXACT[source]?.[0];
-  throw new MoeError(
-    'input',
-    'target-not-exact',
-    `${source ?? 'A dense model'} → ${target} cannot be exact: ${NEVER[target] ?? 'no exact mapping is known'}`,
-    {
-      field: 'target',
-      hint:
-        alternative === undefined
-          ? `Targets that can be written: ${TARGETS.join(', ')}.`
-          : `The nearest exact target for ${source ?? 'it'} is ${alternative} (target: ${alternative}).`,
-    },
-  );
+/** Why no dense checkpoint becomes this (known) MoE family exactly; undefined for any other name. */
+export function neverReason(target: string): string | undefined {
+  return Object.hasOwn(NEVER, target) ? NEVER[target] : undefined;
 }
 
 /** What a target asks of this source beyond the pair: the field that blocks it, and what would work instead. */

@@ -2,6 +2,7 @@
 import type * as z from 'zod';
 import { isJsonObject } from '../common/json.ts';
 import type { JsonObject, JsonValue } from '../common/json.ts';
+import { neverReason } from '../families/index.ts';
 import { FIELD_SYNONYMS, fieldText } from './fields.ts';
 import { tagged } from './merge.ts';
 import { nearestName } from './nearest.ts';
@@ -13,6 +14,7 @@ import { EXPERT_INITS, KNOWN_KEYS, METHOD_NAMES, methodFields, RECIPE_SHAPE } fr
 import type { MethodName } from './schema.ts';
 import { nodeAt, treeValue } from './tree.ts';
 import type { MapTree, Tree } from './tree.ts';
+import { TARGETS } from './types.ts';
 import type { Recipe } from './types.ts';
 import { parseLayers } from './units.ts';
 
@@ -58,12 +60,23 @@ function readField<K extends Field>(tree: MapTree, key: K, parsed: Parsed, probl
   else if (key === 'layers') readLayers(node, parsed, found);
   else if (key === 'preset' && node.kind === 'scalar' && presetNamed(String(node.value)) === undefined)
     found.push(unknownPreset(node, String(node.value)));
+  else if (key === 'target' && node.kind === 'scalar' && neverReason(String(node.value)) !== undefined)
+    found.push(unwritableTarget(node, String(node.value)));
   else {
     const result = RECIPE_SHAPE[key].safeParse(treeValue(node));
     if (result.success) Object.assign(parsed, { [key]: result.data });
     else for (const issue of result.error.issues) found.push(...issueProblems(node, [key], issue));
   }
   problems.push(...found);
+}
+
+/** A family that exists but that no dense model becomes exactly: an impossible request, not a misspelt one. */
+function unwritableTarget(node: Tree, target: string): RecipeProblem {
+  return {
+    ...at(node, ['target'], 'error', 'target-not-exact', `${target} cannot be exact: ${neverReason(target) ?? ''}`),
+    hint: `Targets that can be written: ${TARGETS.join(', ')}.`,
+    impossible: true,
+  };
 }
 
 /** Where `key:` with nothing after it is a list or mapping whose members are all commented out. */
