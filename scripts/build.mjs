@@ -1,14 +1,17 @@
 // Builds what exists: the CLI, later the extension, the job process, the worker and the webviews; and the safetensors-js
-// package. Options: --watch (rebuild on change), --no-packages (leave out safetensors-js), --minify.
+// package. Options: --watch (rebuild on change), --no-packages (leave out safetensors-js), --minify, --outdir DIR (instead of
+// dist; only the CLI is built then).
 import { chmodSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { context } from 'esbuild';
 import { root, run } from './lib/run.mjs';
 
 const watch = process.argv.includes('--watch');
+const outdirAt = process.argv.indexOf('--outdir');
+const outdir = outdirAt < 0 ? null : resolve(process.argv[outdirAt + 1] ?? 'dist');
 const minify = process.argv.includes('--minify');
-const packages = !watch && !process.argv.includes('--no-packages');
+const packages = !watch && outdir === null && !process.argv.includes('--no-packages');
 
 /** What a newcomer looks for first: which source becomes which file. Entries whose source is not there yet are passed over. */
 const HOST = [
@@ -23,6 +26,14 @@ const WEBVIEWS = [
   { from: 'webview/sidebar/main.ts', to: 'dist/webview/sidebar.js' },
   { from: 'webview/results/main.ts', to: 'dist/webview/results.js' },
 ];
+
+/** zod brings its messages in forty languages; ours are written by ourselves, so its list is left out (400 kB). */
+const withoutLocales = {
+  name: 'without-locales',
+  setup(build) {
+    build.onLoad({ filter: /zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, () => ({ contents: 'export {};', loader: 'js' }));
+  },
+};
 
 const common = {
   absWorkingDir: root,
@@ -57,24 +68,28 @@ const jobs = [
     ...entry,
     options: { ...common, platform: 'browser', target: 'chrome128', format: 'esm' },
   })),
-].filter((job) => existsSync(join(root, job.from)));
+]
+  .filter((job) => existsSync(join(root, job.from)))
+  .filter((job) => outdir === null || job.executable)
+  .map((job) => ({ ...job, path: outdir === null ? join(root, job.to) : join(outdir, basename(job.to)) }));
 
 const start = performance.now();
-if (!watch) rmSync(join(root, 'dist'), { recursive: true, force: true });
-mkdirSync(join(root, 'dist'), { recursive: true });
+if (!watch && outdir === null) rmSync(join(root, 'dist'), { recursive: true, force: true });
+mkdirSync(outdir ?? join(root, 'dist'), { recursive: true });
 
 for (const job of jobs) {
   const made = await context({
     ...job.options,
     entryPoints: [join(root, job.from)],
-    outfile: join(root, job.to),
+    outfile: job.path,
     plugins: [
+      withoutLocales,
       {
         name: 'after',
         setup(build) {
           build.onEnd((result) => {
             if (result.errors.length > 0) return;
-            if (job.executable) chmodSync(join(root, job.to), 0o755);
+            if (job.executable) chmodSync(job.path, 0o755);
             if (watch) console.log(`built ${job.to}`);
           });
         },
@@ -93,7 +108,7 @@ for (const job of jobs) {
   } finally {
     await made.dispose();
   }
-  console.log(`${job.to.padEnd(42)} ${(statSync(join(root, job.to)).size / 1024).toFixed(0).padStart(6)} kB`);
+  console.log(`${job.to.padEnd(42)} ${(statSync(job.path).size / 1024).toFixed(0).padStart(6)} kB`);
 }
 
 // The package is published on its own, as plain ES modules with types; nothing here needs its dist.
