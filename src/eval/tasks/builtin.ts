@@ -36,12 +36,16 @@ export function hellaswagPreprocess(text: string): string {
 function dropBrackets(text: string): string {
   let out = '';
   let at = 0;
+  let close = -1;
+  let newline = -1;
   for (let open = text.indexOf('['); open >= 0;) {
-    const close = text.indexOf(']', open + 1);
+    // Looked up again only once passed: an unmatched opening must not scan the rest anew.
+    if (close < open) close = text.indexOf(']', open);
     if (close < 0) break;
-    const newline = text.indexOf('\n', open + 1);
-    if (newline >= 0 && newline < close) {
-      open = text.indexOf('[', newline + 1);
+    if (newline < open) newline = text.indexOf('\n', open);
+    if (newline < 0) newline = text.length;
+    if (newline < close) {
+      open = text.indexOf('[', newline);
       continue;
     }
     out += text.slice(at, open);
