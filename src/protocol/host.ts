@@ -16,16 +16,16 @@ export interface WebviewLike {
 /** A worker_threads `Worker` or `MessagePort`. */
 export interface PortLike {
   postMessage(message: unknown): void;
-  on(event: string, listener: (value: never) => void): unknown;
-  off(event: string, listener: (value: never) => void): unknown;
+  on(event: string, listener: (value: unknown) => void): unknown;
+  off(event: string, listener: (value: unknown) => void): unknown;
 }
 
 /** A forked `ChildProcess`, or `process` in the fork. */
 export interface ProcessLike {
   send?: ((message: object, callback: (error: Error | null) => void) => boolean) | undefined;
   readonly connected: boolean;
-  on(event: string, listener: (value: never) => void): unknown;
-  off(event: string, listener: (value: never) => void): unknown;
+  on(event: string, listener: (value: unknown) => void): unknown;
+  off(event: string, listener: (value: unknown) => void): unknown;
 }
 
 /** To a webview. `closed` of the panel: call `close()`. VS Code drops what is sent to a hidden, retained one. */

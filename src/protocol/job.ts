@@ -24,7 +24,10 @@ export const jobCancel = defineRequest(
   z.object({ was: z.enum(['running', 'unknown']) }),
 );
 
-/** Once a second, also while it computes: silence means that it hangs or is gone. */
+/**
+ * Once a second, from a thread of its own over a pipe of its own (fd 4, one JSON-RPC message a line), so that it beats while
+ * the main thread computes: silence means that the process is stopped or gone.
+ */
 export const jobHeartbeat = defineNotification('job/heartbeat', z.object({ id: z.nullable(text), usage: jobUsage }));
 
 export const jobLog = defineNotification('job/log', z.object({ id: text, line: jobLogLine }));

@@ -55,7 +55,12 @@ export const revertParams = z.object({
   overwrite: flag,
 });
 
-export const doctorParams = z.object({ kind: z.literal('doctor'), path });
+export const doctorParams = z.object({
+  kind: z.literal('doctor'),
+  path,
+  /** First write the index anew from the headers of the files that are there. */
+  rebuildIndex: flag,
+});
 
 export const jobParams = z.discriminatedUnion('kind', [upcycleParams, verifyParams, revertParams, doctorParams]);
 export type JobParams = Of<typeof jobParams>;
@@ -90,7 +95,10 @@ export const jobUsage = z.object({
   /** CPU seconds so far, and the share of one core since the last report (1 = one core busy). */
   cpuSeconds: num,
   cpuLoad: num,
+  /** Since the process began. */
   seconds: num,
+  /** How long its main thread has been busy without a pause: a long computation, or a hang. */
+  busySeconds: num,
 });
 export type JobUsage = Of<typeof jobUsage>;
 
@@ -113,6 +121,10 @@ export const jobResult = z.object({
 });
 export type JobResult = Of<typeof jobResult>;
 
+/** The part of a result that lists show. */
+export const jobOutcome = z.object({ ok: flag, summary: text });
+export type JobOutcome = Of<typeof jobOutcome>;
+
 /** A job as it is shown. */
 export const jobView = z.object({
   id: text,
@@ -127,7 +139,9 @@ export const jobView = z.object({
   ended: z.nullable(text),
   progress: z.nullable(jobProgress),
   usage: z.nullable(jobUsage),
-  result: z.nullable(jobResult),
+  /** Of a job that came to its end; the whole `JobResult` is in `resultFile`. */
+  outcome: z.nullable(jobOutcome),
+  resultFile: z.nullable(text),
   error: z.nullable(wireError),
   /** Cancelling was asked for and is under way. */
   cancelling: flag,
