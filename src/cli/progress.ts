@@ -18,16 +18,19 @@ const REDRAW_MS = 100;
 const LINE_MS = 5000;
 
 export class ProgressLine {
-  private last = performance.now();
+  private last: number;
   private drawn = false;
 
   constructor(
     private readonly io: CliIo,
     private readonly label: string,
-  ) {}
+    private readonly clock: () => number = () => performance.now(),
+  ) {
+    this.last = clock();
+  }
 
   update(step: Step): void {
-    const now = performance.now();
+    const now = this.clock();
     if (now - this.last < (this.io.errIsTty ? REDRAW_MS : LINE_MS)) return;
     this.last = now;
     const line = progressText(this.label, step, this.io.errIsTty ? Math.max(40, this.io.columns) - 1 : Infinity);
