@@ -49,7 +49,7 @@ interface Coding {
 function codingOf(dtype: StorageDtype): Coding | null {
   if (isDtype(dtype)) {
     // Sub-byte floats do not start on bytes, complex numbers are two: both are compared as bytes only.
-    if (dtype === 'C64' || dtype === 'F4' || dtype.startsWith('F6')) return null;
+    if (dtype === 'C64' || dtype === 'F4' || dtype.startsWith('F6_')) return null;
     const bits = DTYPE_BITS[dtype];
     return { bytesPerRow: (cols) => (cols * bits) / 8, decode: (bytes) => toFloat64(dtype, bytes) };
   }

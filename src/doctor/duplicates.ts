@@ -82,13 +82,21 @@ function expertLayers(cp: Checkpoint): Layer[] {
     if (parsed.role === 'router' && tensor.shape.length === 2) routers.set(key, tensor.shape[0] ?? 0);
     if (parsed.role !== 'expert' || tensor.bytes === 0) continue;
     if (typeof parsed.expert === 'number') {
-      const slot = tensor.name.replace(new RegExp(`(^|[._])${String(parsed.expert)}(?=\\.|$)`, 'g'), '$1#');
+      const slot = slotOf(tensor.name.slice(parsed.stem.length), parsed.expert);
       addSlice(layers, key, parsed.layer, parsed.expert, slot, tensor);
     } else if (parsed.style === 'dbrx') flat.push({ key, layer: parsed.layer, tensor });
     else addPacked(layers, key, parsed.layer, tensor, tensor.shape[0] ?? 0);
   }
   for (const { key, layer, tensor } of flat) addPacked(layers, key, layer, tensor, routers.get(key) ?? 0);
   return [...layers.values()];
+}
+
+/** The name behind the layer's number without the expert's: `layers.0.mlp.experts.0.up_proj` → `mlp.experts.#.up_proj`. */
+function slotOf(name: string, expert: number): string {
+  const number = String(expert);
+  const [, , ...tokens] = name.split('.');
+  const at = tokens.findIndex((token) => token === number || /^\D+(\d+)$/.exec(token)?.[1] === number);
+  return tokens.map((token, i) => (i === at ? token.slice(0, token.length - number.length) + '#' : token)).join('.');
 }
 
 function addPacked(
