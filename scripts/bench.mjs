@@ -39,7 +39,9 @@ try {
       logLevel: 'warning',
       external: ['onnxruntime-node'],
       alias: { 'safetensors-js': join(root, 'packages/safetensors-js/src/index.ts') },
-      banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+      banner: {
+        js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+      },
     });
     console.log(`\n── ${name} ──`);
     const status = await run('node', ['--expose-gc', outfile, ...options]);

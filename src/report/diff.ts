@@ -116,6 +116,8 @@ function distance(value: number | null): string {
 
 function expertsText(experts: DiffReport['experts'], style: Style): string {
   if (experts === undefined) return '';
+  const { distances, likes, notes, skipped } = experts;
+  if (distances.length + likes.length + notes.length + skipped.length === 0) return '';
   const title =
     experts.mode === 'dense-vs-moe'
       ? 'Experts beside the dense feed-forward of their layer'
