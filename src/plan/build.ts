@@ -107,6 +107,7 @@ export function buildPlan(recipe: Recipe, checkpoints: readonly Checkpoint[], op
     replicas: recipe.experts / recipe.granularity,
     hasOtherParents: parents.length > 1,
     rounding: restFolding ?? roundingReason(parents, outputDtype, scaling, outputIs16Bit),
+    folded: base.family.modelType === 'gemma',
     factor: scaling.factor,
     factorLossless: scaling.lossless,
     cubeRoot: scaling.cubeRoot,

@@ -12,6 +12,8 @@ export interface ExactnessFacts {
   readonly hasOtherParents: boolean;
   /** Some stored value is rounded on the way (dtype narrowing, dequantising to 16 bits, folding into 16 bits). */
   readonly rounding: string | null;
+  /** Constants of the dense forward pass are folded into weights (gemma). */
+  readonly folded: boolean;
   /** The factor put on up × down (1: none), and whether it is lossless. */
   readonly factor: number;
   readonly factorLossless: boolean;
@@ -55,6 +57,12 @@ export function judgeExactness(facts: ExactnessFacts): Exactness {
       add('exact', 'expert_init permute: the order of summation inside each expert changes');
       break;
     default:
+  }
+  if (facts.folded) {
+    add(
+      'exact',
+      'gemma is folded (1 + w into the norms, √hidden into the embedding): equal in float32, near in 16 bits',
+    );
   }
   if (facts.rounding !== null) add('approximate', facts.rounding);
 
