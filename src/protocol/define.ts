@@ -1,15 +1,21 @@
 /** Typed definitions of messages: a method name and what goes each way, as zod schemas that both ends check at run time. */
 import type * as z from 'zod/mini';
+import type { JsonObject } from '../common/json.ts';
 
 type Plain = string | number | boolean | bigint | null | undefined | ArrayBufferView | ArrayBuffer;
 
-/** The same data, not to be written to. Messages are snapshots: nobody changes one. */
-export type Frozen<T> = T extends Plain
+/**
+ * The same data, not to be written to. Messages are snapshots: nobody changes one. JSON of any shape is read-only as it is,
+ * and endless to a type that follows it.
+ */
+export type Frozen<T> = [JsonObject] extends [T] ? T : FrozenEach<T>;
+
+type FrozenEach<T> = T extends Plain
   ? T
   : T extends readonly unknown[]
     ? { readonly [K in keyof T]: Frozen<T[K]> }
     : string extends keyof T
-      ? T // JSON of any shape: read-only as it is, and endless to a type that follows it.
+      ? T
       : { readonly [K in keyof T]: Frozen<T[K]> };
 
 /** What a schema lets through, read-only. */

@@ -71,8 +71,45 @@ export function portEndpoint(port: PortLike, options: EndpointOptions = {}): End
   return new Endpoint(transport, { peer: 'the worker', ...options });
 }
 
+/** A pipe that carries further JSON-RPC messages, one a line. */
+export interface LinesLike {
+  on(event: string, listener: (value: unknown) => void): unknown;
+  off(event: string, listener: (value: unknown) => void): unknown;
+}
+
+export interface ProcessEndpointOptions extends EndpointOptions {
+  /** Messages of the same connection that come another way: the heartbeats of a process whose main thread is busy. */
+  readonly also?: LinesLike | null;
+}
+
+/** Longest line that is taken from such a pipe. */
+const MAX_LINE = 65_536;
+
+function listenToLines(pipe: LinesLike, message: (message: unknown) => void): () => void {
+  let rest = '';
+  const data = (chunk: unknown): void => {
+    const lines = (rest + String(chunk)).split('\n');
+    rest = lines.pop() ?? '';
+    if (rest.length > MAX_LINE) rest = '';
+    for (const line of lines) {
+      try {
+        message(JSON.parse(line));
+      } catch {
+        // Cut off by the end of the process; the next beat says the same.
+      }
+    }
+  };
+  // A pipe that breaks tells nothing new: the process's exit does.
+  const failed = (): void => undefined;
+  pipe.on('data', data);
+  pipe.on('error', failed);
+  return () => {
+    pipe.off('data', data);
+  };
+}
+
 /** To a forked process (fork it with `serialization: 'advanced'`), or from it to its parent (`process`). */
-export function processEndpoint(child: ProcessLike, options: EndpointOptions = {}): Endpoint {
+export function processEndpoint(child: ProcessLike, options: ProcessEndpointOptions = {}): Endpoint {
   const transport: Transport = {
     send: (message) =>
       new Promise<void>((resolve, reject) => {
@@ -91,7 +128,10 @@ export function processEndpoint(child: ProcessLike, options: EndpointOptions = {
       };
       child.on('message', message);
       child.on('disconnect', gone);
+      const { also = null } = options;
+      const stop = also === null ? null : listenToLines(also, message);
       return () => {
+        stop?.();
         child.off('message', message);
         child.off('disconnect', gone);
       };
