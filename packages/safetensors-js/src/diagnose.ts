@@ -54,7 +54,9 @@ export function recognise(head: Uint8Array): Lookalike | undefined {
   if (start.startsWith('<!doctype') || start.startsWith('<html') || start.startsWith('<?xml')) {
     return { kind: 'html', what: 'a web page (an error page saved by the download?)' };
   }
-  if (start.startsWith('{') || start.startsWith('[')) return { kind: 'json', what: 'a JSON text file' };
+  // A length's first byte may be '[' or '{' by chance, but its last ones are no letters.
+  const printable = /^[\x20-\x7e\s]{8}/.test(text);
+  if (printable && /^[[{]/.test(start)) return { kind: 'json', what: 'a JSON text file' };
   if (/^[\x20-\x7e\s]{16,}$/.test(text)) return { kind: 'text', what: 'a text file' };
   if (text.length >= 8 && /^\0+$/.test(text))
     return { kind: 'zeros', what: 'filled with zeros (an unfinished download?)' };

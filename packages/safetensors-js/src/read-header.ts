@@ -159,14 +159,17 @@ function lengthError(
       { file, byte: 0, hint: 'Fetch or write the file again.', details: { fileBytes: size } },
     );
   }
-  const lookalike = recognise(head);
-  if (lookalike !== undefined) return notSafetensors(path, lookalike);
   const { written } = verdict;
   const limit = limitOf(options);
   const needed = written + 8n;
   const details = { headerBytes: written <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(written) : String(written) };
+  // Before any guess: a length that fits the file, with an opening brace behind it.
+  if (written > BigInt(limit) && needed <= BigInt(size) && head[8] === 0x7b) {
+    return tooManyTensors(path, Number(written), limit, options);
+  }
+  const lookalike = recognise(head);
+  if (lookalike !== undefined) return notSafetensors(path, lookalike);
   if (written > BigInt(limit)) {
-    if (needed <= BigInt(size) && head[8] === 0x7b) return tooManyTensors(path, Number(written), limit, options);
     return new SafetensorsError(
       'header-too-large',
       `${name} is not a safetensors file: its first 8 bytes, read as the header's length, give ${grouped(written)}, ` +
@@ -209,7 +212,7 @@ function tooManyTensors(path: string, written: number, limit: number, options: R
     return new SafetensorsError(
       'header-too-large',
       `${name}: the header is ${byteCount(written)}; the format's readers stop at ${grouped(MAX_HEADER_BYTES)}. ` +
-        'By its beginning this is a valid file with too many tensors: split it',
+        'By its beginning this is a valid file with too many tensors, split it',
       { file: path, byte: 0, hint: 'Split the tensors over several files with an index.', details },
     );
   }

@@ -99,6 +99,9 @@ class IndexParser {
   private readonly file: string | undefined;
   private readonly maxBytes: number;
   private window: Buffer = Buffer.alloc(0);
+  /** Chunks that wait behind a value longer than they are: it is scanned again only when its text has doubled. */
+  private queued: Buffer[] = [];
+  private queuedBytes = 0;
   /** Bytes of the file before the window. */
   private base = 0;
   private readonly scanner: JsonScanner;
@@ -138,26 +141,37 @@ class IndexParser {
   /** Takes the next bytes of the file; `chunk` may be reused afterwards. */
   push(chunk: Uint8Array): void {
     const rest = this.window.subarray(this.scanner.pos);
-    this.base += this.scanner.pos;
-    if (this.base + rest.length + chunk.byteLength > this.maxBytes) {
+    const waiting = rest.length + this.queuedBytes;
+    const from = this.base + this.scanner.pos;
+    if (from + waiting + chunk.byteLength > this.maxBytes) {
       throw new SafetensorsError('index-too-large', `${this.label()} is longer than ${byteCount(this.maxBytes)}`, {
-        ...this.place(0),
+        ...this.place(this.scanner.pos),
         details: { limit: this.maxBytes },
       });
     }
-    if (rest.length > MAX_VALUE_BYTES) {
-      this.badJson(0, `one entry is longer than ${byteCount(MAX_VALUE_BYTES)}`);
+    if (waiting > MAX_VALUE_BYTES) {
+      this.badJson(this.scanner.pos, `one entry is longer than ${byteCount(MAX_VALUE_BYTES)}`);
     }
-    this.window = Buffer.concat([rest, chunk]);
-    this.scanner.refill(this.window, false);
+    if (this.queuedBytes + chunk.byteLength < rest.length) {
+      this.queued.push(Buffer.from(chunk));
+      this.queuedBytes += chunk.byteLength;
+      return;
+    }
+    this.base = from;
+    this.refill([rest, ...this.queued, chunk], false);
+  }
+
+  private refill(parts: readonly Uint8Array[], final: boolean): void {
+    this.window = Buffer.concat(parts);
+    this.queued = [];
+    this.queuedBytes = 0;
+    this.scanner.refill(this.window, final);
     this.run();
   }
 
   finish(): SafetensorsIndex {
     this.base += this.scanner.pos;
-    this.window = this.window.subarray(this.scanner.pos);
-    this.scanner.refill(this.window, true);
-    this.run();
+    this.refill([this.window.subarray(this.scanner.pos), ...this.queued], true);
     if (this.state !== 'done') this.scanner.unexpected('the rest of the index');
     if (!this.sawWeightMap) this.badJson(this.scanner.pos, 'weight_map is missing');
     const metadata = this.metadata ?? new Map<string, JsonValue>();

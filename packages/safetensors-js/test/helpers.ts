@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
 import { SafetensorsError } from '../src/index.ts';
 
 const repository = fileURLToPath(new URL('../../../', import.meta.url));
@@ -73,4 +74,14 @@ export function fileOf(json: string | Buffer, data: Uint8Array | number = 0): Bu
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
   return Buffer.concat([length, text, typeof data === 'number' ? Buffer.alloc(data) : data]);
+}
+
+/** Any well-formed text. (fast-check's own 'binary' unit takes seconds to set up.) */
+export function anyText(maxLength: number): fc.Arbitrary<string> {
+  const point = fc.oneof(
+    fc.nat(0x7f),
+    fc.nat(0x7ff),
+    fc.nat(0x10ffff).filter((c) => c < 0xd800 || c > 0xdfff),
+  );
+  return fc.string({ unit: point.map((c) => String.fromCodePoint(c)), maxLength });
 }

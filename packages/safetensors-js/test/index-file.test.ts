@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { SafetensorsError, buildIndex, fileNameProblem, parseIndexStream, readIndex } from '../src/index.ts';
-import { errorOf, pythonWith, rejectionOf, runPython, temporaryFolder } from './helpers.ts';
+import { anyText, errorOf, pythonWith, rejectionOf, runPython, temporaryFolder } from './helpers.ts';
 
 const folder = temporaryFolder();
 afterAll(folder.remove);
@@ -78,7 +78,7 @@ describe('parseIndexStream', () => {
   });
 
   test('agrees with JSON.parse on any weight map', async () => {
-    const names = fc.dictionary(fc.string({ unit: 'binary', maxLength: 12 }), fc.constantFrom('a.safetensors', 'b'), {
+    const names = fc.dictionary(anyText(12), fc.constantFrom('a.safetensors', 'b'), {
       maxKeys: 20,
       noNullPrototype: true,
     });
@@ -165,7 +165,7 @@ describe('parseIndexStream', () => {
     expect((await rejectionOf(parse(SAMPLE, { maxBytes: 100 }))).code).toBe('index-too-large');
     function* endless(): Generator<Buffer> {
       yield Buffer.from('{"weight_map":{"');
-      for (;;) yield Buffer.alloc(1 << 20, 'a');
+      for (;;) yield Buffer.alloc(1 << 14, 'a');
     }
     expect((await rejectionOf(parseIndexStream(endless()))).code).toBe('invalid-index-json');
   });

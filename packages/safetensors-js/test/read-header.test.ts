@@ -28,15 +28,23 @@ function huge(name: string, headerBytes: number, first = '{'): string {
 
 describe('readHeader', () => {
   test('G3-09: a header over the readers’ limit is not called damaged, and not read', async () => {
-    const path = huge('big.safetensors', 102_900_001);
+    // The report's own length: its first byte is that of '['.
+    const path = huge('big.safetensors', 110_877_787);
     const before = process.memoryUsage().arrayBuffers;
     const error = await refused(path);
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000);
     expect(error.code).toBe('header-too-large');
-    expect(error.message).toContain("the header is 102,900,001 bytes; the format's readers stop at 100,000,000");
-    expect(error.message).toContain('a valid file with too many tensors: split it');
+    expect(error.message).toContain("the header is 110,877,787 bytes; the format's readers stop at 100,000,000");
+    expect(error.message).toContain('a valid file with too many tensors, split it');
     expect(error.message).not.toMatch(/corrupt|damage|lfs/i);
-    expect(error.details).toMatchObject({ headerBytes: 102_900_001, limit: 100_000_000 });
+    expect(error.details).toMatchObject({ headerBytes: 110_877_787, limit: 100_000_000 });
+  });
+
+  test('every length over the limit is told so, whatever its bytes look like', async () => {
+    for (const low of [0x5b, 0x7b, 0x1f8b, 0x0280, 0x4b50, 0x20, 0x3c]) {
+      const length = 120_000_000 - (120_000_000 % 65536) + (low > 255 ? ((low & 255) << 8) | (low >> 8) : low);
+      expect((await refused(huge('big.safetensors', length))).message).toContain('a valid file with too many tensors');
+    }
   });
 
   test('a limit of the caller’s own is named as such', async () => {

@@ -13,7 +13,7 @@ import {
   tensorBytes,
 } from '../src/index.ts';
 import type { Dtype, TensorSpec } from '../src/index.ts';
-import { errorOf, pythonWith, rejectionOf, runPython, temporaryFolder } from './helpers.ts';
+import { anyText, errorOf, pythonWith, rejectionOf, runPython, temporaryFolder } from './helpers.ts';
 
 const folder = temporaryFolder();
 afterAll(folder.remove);
@@ -28,7 +28,7 @@ const specs: readonly TensorSpec[] = [
 
 const anySpecs = fc.uniqueArray(
   fc.record({
-    name: fc.string({ unit: 'binary', maxLength: 10 }).filter((name) => name !== '__metadata__'),
+    name: anyText(10).filter((name) => name !== '__metadata__'),
     dtype: fc.constantFrom<Dtype>(...DTYPES),
     // A multiple of four elements is a whole number of bytes in every dtype.
     shape: fc.array(fc.nat(4), { maxLength: 3 }).map((dims) => [...dims, 4]),
@@ -88,7 +88,6 @@ describe('encodeHeader', () => {
     const large: TensorSpec = { name: 'a', dtype: 'U8', shape: [2 ** 53 - 1] };
     expect(errorOf(() => encodeHeader([large, u8('b')])).code).toBe('offset-too-large');
     expect(errorOf(() => encodeHeader([], { padTo: 8 + 100_000_001 })).code).toBe('header-too-large');
-    expect(errorOf(() => encodeHeader([u8('n'.repeat(100_000_000))])).code).toBe('header-too-large');
   });
 
   test('whatever is encoded reads back', () => {
