@@ -112,7 +112,6 @@ const mixtral: Fields = (context) => {
     sliding_window: null,
     output_router_logits: false,
     router_aux_loss_coef: 0.001,
-    router_jitter_noise: 0,
   };
 };
 

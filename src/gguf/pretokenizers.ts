@@ -11,6 +11,8 @@ export interface PreTokenizer {
   readonly ignoreMerges: boolean;
   /** Whether a beginning-of-text token is added when the file does not say. */
   readonly addBos: boolean;
+  /** Unicode is composed (NFC) first: Qwen 2's and 3's own tokenizer does, and transformers 5 does so for its classes whatever the file says. */
+  readonly nfc: boolean;
 }
 
 const CONTRACTION = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
@@ -36,7 +38,7 @@ function cased(digits: string, suffix: string): string {
 }
 
 function pre(patterns: readonly string[], rest: Partial<Omit<PreTokenizer, 'patterns'>> = {}): PreTokenizer {
-  return { patterns, ignoreMerges: false, addBos: false, ...rest };
+  return { patterns, ignoreMerges: false, addBos: false, nfc: false, ...rest };
 }
 
 const LLAMA3 = words('\\p{N}{1,3}');
@@ -69,9 +71,10 @@ const GROUPS: readonly (readonly [readonly string[], PreTokenizer])[] = [
   [['dbrx', 'smaug-bpe', 'chatglm-bpe'], pre([LLAMA3])],
   [['glm4', 'glm5'], pre([LLAMA3], { ignoreMerges: true })],
   [
-    ['qwen2', 'deepseek-r1-qwen', 'kormo', 'f2llmv2', 'megrez', 'stablelm2', 'hunyuan', 'solar-open', 'grok-2'],
+    ['deepseek-r1-qwen', 'kormo', 'f2llmv2', 'megrez', 'stablelm2', 'hunyuan', 'solar-open', 'grok-2'],
     pre([words('\\p{N}')]),
   ],
+  [['qwen2'], pre([words('\\p{N}')], { nfc: true })],
   [['qwen35'], pre([words('\\p{N}', '[\\p{L}\\p{M}]', `${CONTRACTION}|`, '[^\\s\\p{L}\\p{M}\\p{N}]')])],
   [
     [

@@ -2,11 +2,11 @@
  * Rotary embedding settings from metadata and factor tensors. Linear and YaRN scaling are metadata; Llama 3's scaling and
  * Phi-3's LongRoPE are stored as factors per frequency, from which the settings are found again or the file is refused.
  */
-import { MoeError } from '../common/errors.ts';
+import { MoeError, grouped } from '../common/errors.ts';
 import type { Metadata } from './metadata.ts';
 import { shortestFloat32 } from './metadata.ts';
 import { readStoredTensor } from './tensor-data.ts';
-import type { GgufHeader, GgufNote } from './types.ts';
+import type { GgufHeader, GgufNote, GgufTensor } from './types.ts';
 
 /** Plain JSON, as it goes into config.json. */
 export type RopeSettings = Readonly<Record<string, number | string | readonly number[]>>;
@@ -65,6 +65,19 @@ function refuse(header: GgufHeader, key: string, metadata: Metadata, why: string
   });
 }
 
+/** Factors per frequency: half a head's width, so a few dozen. */
+const MAX_FACTORS = 4096;
+
+function factorsOf(context: RopeContext, tensor: GgufTensor): Float32Array {
+  if (tensor.elements <= MAX_FACTORS) return readStoredTensor(tensor);
+  throw refuse(
+    context.header,
+    tensor.name,
+    context.metadata,
+    `${grouped(tensor.elements)} rotary factors, where a head has a few dozen`,
+  );
+}
+
 function scalingOf(context: RopeContext, theta: number): RopeSettings | undefined {
   const { header, metadata } = context;
   const factors = header.tensors.get('rope_freqs.weight');
@@ -78,12 +91,18 @@ function scalingOf(context: RopeContext, theta: number): RopeSettings | undefine
     if (long === undefined || short === undefined) {
       throw refuse(header, '{arch}.rope.scaling.type', metadata, 'only one of the LongRoPE factor tensors is there');
     }
-    return longRope(context, decimals(readStoredTensor(short)), decimals(readStoredTensor(long)), original, attention);
+    return longRope(
+      context,
+      decimals(factorsOf(context, short)),
+      decimals(factorsOf(context, long)),
+      original,
+      attention,
+    );
   }
   if (factors !== undefined) {
     if (type === 'yarn' || type === 'longrope')
       throw refuse(header, '{arch}.rope.scaling.type', metadata, `${type} scaling together with frequency factors`);
-    return fromFactors(context, readStoredTensor(factors), theta);
+    return fromFactors(context, factorsOf(context, factors), theta);
   }
   switch (type) {
     case undefined: {

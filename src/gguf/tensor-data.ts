@@ -1,5 +1,5 @@
 /** Values of a Hugging Face tensor from a GGUF file: any row range, dequantised, in Hugging Face order. */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { MoeError, grouped, messageOf } from '../common/errors.ts';
 import { dequantise, unsupportedType } from './dequant.ts';
 import type { GgufPiece, GgufSource } from './names.ts';
@@ -39,7 +39,8 @@ export function readSource(source: GgufSource, begin = 0, end: number = rowCount
     );
   }
   const length = rowLength(source.shape);
-  const out = new Float32Array((end - begin) * length);
+  for (const piece of source.pieces) checkReadable(piece.tensor);
+  const out = valuesOf(source.name, (end - begin) * length);
   let row = 0;
   for (const piece of source.pieces) {
     const pieceRows = piece.end - piece.begin;
@@ -54,7 +55,8 @@ export function readSource(source: GgufSource, begin = 0, end: number = rowCount
 
 /** Float32 values of a whole stored tensor, in stored order. */
 export function readStoredTensor(tensor: GgufTensor): Float32Array {
-  const out = new Float32Array(tensor.elements);
+  checkReadable(tensor);
+  const out = valuesOf(tensor.name, tensor.elements);
   withFile(tensor, (fd) => {
     // Blocks, not rows: right for vectors and scalars too.
     const { blockBytes, blockElements } = tensor.ggmlType;
@@ -104,19 +106,45 @@ function readPiece(piece: GgufPiece, begin: number, end: number, out: Float32Arr
   if (transform.kind === 'subtractOne') for (let i = 0; i < out.length; i++) out[i] = (out[i] ?? 0) - 1;
 }
 
-function withFile(tensor: GgufTensor, use: (fd: number) => void): void {
+/** Values that are made at once: 4 GiB of float32. */
+const MAX_VALUES = 2 ** 30;
+
+function valuesOf(name: string, count: number): Float32Array {
+  if (count <= MAX_VALUES) return new Float32Array(count);
+  throw new MoeError(
+    'resources',
+    'tensor-too-large',
+    `"${name}": ${grouped(count)} values at once; at most ${grouped(MAX_VALUES)} are made`,
+    {
+      tensor: name,
+    },
+  );
+}
+
+/** Refuses, before memory is taken for it, a tensor of an undecoded type or one that the file does not hold whole. */
+function checkReadable(tensor: GgufTensor): void {
   if (!tensor.ggmlType.decoded) throw unsupportedType(tensor.ggmlType, tensor.file, tensor.name);
+  const place = { file: tensor.file, tensor: tensor.name };
   if (tensor.offset < 0) {
     throw new MoeError(
       'input',
       'gguf-truncated',
       `${tensor.file}: where tensor "${tensor.name}" lies is unknown, the tensor table is cut`,
-      {
-        file: tensor.file,
-        tensor: tensor.name,
-      },
+      place,
     );
   }
+  const size = statSync(tensor.file, { throwIfNoEntry: false })?.size ?? 0;
+  if (tensor.offset + tensor.bytes > size) {
+    throw new MoeError(
+      'input',
+      'gguf-truncated',
+      `${tensor.file}: tensor "${tensor.name}" needs ${grouped(tensor.offset + tensor.bytes)} bytes of the file, which has ${grouped(size)}`,
+      place,
+    );
+  }
+}
+
+function withFile(tensor: GgufTensor, use: (fd: number) => void): void {
   let fd: number;
   try {
     fd = openSync(tensor.file, 'r');

@@ -57,7 +57,7 @@ export function bpeTokenizer(
       truncation: null,
       padding: null,
       added_tokens: added,
-      normalizer: null,
+      normalizer: pre.nfc ? { type: 'NFC' } : null,
       pre_tokenizer: { type: 'Sequence', pretokenizers: [...splits, byteLevel] },
       post_processor: template === null ? byteLevel : { type: 'Sequence', processors: [byteLevel, template] },
       decoder: byteLevel,

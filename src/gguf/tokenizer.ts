@@ -1,7 +1,7 @@
 /**
  * The tokenizer of a GGUF as Hugging Face files: tokenizer.json, tokenizer_config.json, special_tokens_map.json and
- * generation_config.json. The ids are those that the GGUF means (as llama.cpp reads it): where the published tokenizer.json of a
- * model differs from that, the GGUF wins. A kind that cannot be rebuilt gives no tokenizer.json and a warning, never a wrong one.
+ * generation_config.json. The ids are those that the GGUF means, as llama.cpp reads it (Qwen's NFC apart: see pretokenizers.ts).
+ * A kind that cannot be rebuilt gives no tokenizer.json and a warning, never a wrong one.
  */
 import { grouped } from '../common/errors.ts';
 import { Metadata } from './metadata.ts';
@@ -130,6 +130,14 @@ function preTokenizerOf(metadata: Metadata, notes: GgufNote[]): PreTokenizer | u
       field: 'tokenizer.ggml.pre',
       message: `pre-tokenizer "${name}" is not known (known: ${PRE_TOKENIZER_NAMES.join(', ')}): the output has no tokenizer.json`,
       hint: COPY_HINT,
+    });
+  }
+  if (found?.nfc === true) {
+    notes.push({
+      severity: 'info',
+      code: 'gguf-tokenizer-nfc',
+      field: 'tokenizer.ggml.pre',
+      message: `Unicode is composed (NFC) before tokens are made, as the published "${name}" tokenizer does; a GGUF does not store that`,
     });
   }
   return found;

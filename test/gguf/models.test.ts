@@ -42,7 +42,8 @@ const NOT_STORED = new Set([
 const DIFFERENT: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   // Mistral is the llama architecture in GGUF, and its window is not stored (said in a note).
   mistral: { architectures: ['LlamaForCausalLM'], model_type: 'llama', sliding_window: undefined },
-  mixtral: { head_dim: 4 },
+  // transformers 5 refuses an integer there, and JSON written here has no 0.0: the class's own default is meant.
+  mixtral: { head_dim: 4, router_jitter_noise: undefined },
   gemma: { hidden_activation: 'gelu_pytorch_tanh' },
 };
 
