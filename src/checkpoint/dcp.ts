@@ -144,48 +144,50 @@ function boxText(box: Box, shape: readonly number[]): string {
   return text === '' ? 'elements' : text;
 }
 
-/** Boxes looked at before the check gives up: sane layouts need a few per piece, hostile ones could ask for the square. */
-const BUDGET = 5_000_000;
+/** Boxes looked at before the check gives up: sane layouts need a few per piece, hostile ones could ask for the cube. */
+const BUDGET = 2_000_000;
 
 /**
  * Boxes of a tensor of `shape` that none of `boxes` covers, adjoining equal ones merged along each dimension; null where
  * finding them out would take too long.
  */
 export function uncovered(shape: readonly number[], boxes: readonly Box[]): Box[] | null {
-  return sweep(shape, boxes, { left: BUDGET });
+  return sweep(shape, boxes, 0, { left: BUDGET });
 }
 
-function sweep(shape: readonly number[], boxes: readonly Box[], budget: { left: number }): Box[] | null {
-  const [size, ...rest] = shape;
+/** Dimensions from `d` on; `boxes` all cover the point that the dimensions before were fixed to. */
+function sweep(shape: readonly number[], boxes: readonly Box[], d: number, budget: { left: number }): Box[] | null {
+  const size = shape[d];
   if (size === undefined) return boxes.length > 0 ? [] : [[]];
-  budget.left -= boxes.length + 1;
-  if (budget.left < 0) return null;
+  const first = (box: Box | undefined): number => box?.[d]?.[0] ?? 0;
+  const last = (box: Box | undefined): number => box?.[d]?.[1] ?? 0;
   const cuts = new Set([0, size]);
   for (const box of boxes) {
-    const [begin, end] = box[0] ?? [0, 0];
-    if (begin < size) cuts.add(begin);
-    if (end < size) cuts.add(end);
+    if (first(box) < size) cuts.add(first(box));
+    if (last(box) < size) cuts.add(last(box));
   }
   const sorted = [...cuts].sort((a, b) => a - b);
   const gaps: Box[] = [];
   // Only boxes that reach into the current slab are looked at.
-  const pending = [...boxes].sort((a, b) => (a[0]?.[0] ?? 0) - (b[0]?.[0] ?? 0));
+  const pending = [...boxes].sort((a, b) => first(a) - first(b));
   let next = 0;
   let active: Box[] = [];
   for (let i = 0; i + 1 < sorted.length; i++) {
     const begin = sorted[i] ?? 0;
     const end = sorted[i + 1] ?? 0;
-    while (next < pending.length && (pending[next]?.[0]?.[0] ?? 0) <= begin) active.push(pending[next++] ?? []);
-    active = active.filter((box) => (box[0]?.[1] ?? 0) > begin);
-    const inner = sweep(
-      rest,
-      active.map((box) => box.slice(1)),
-      budget,
-    );
+    active = active.filter((box) => last(box) > begin);
+    for (; next < pending.length && first(pending[next]) <= begin; next++) {
+      const box = pending[next];
+      if (box !== undefined && last(box) > begin) active.push(box);
+    }
+    budget.left -= active.length + 1;
+    if (budget.left < 0) return null;
+    const inner = sweep(shape, active, d + 1, budget);
     if (inner === null) return null;
     for (const gap of inner) {
-      const last = gaps.at(-1);
-      if (last?.[0]?.[1] === begin && sameBox(last.slice(1), gap)) gaps[gaps.length - 1] = [[last[0][0], end], ...gap];
+      const before = gaps.at(-1);
+      if (before?.[0]?.[1] === begin && sameBox(before.slice(1), gap))
+        gaps[gaps.length - 1] = [[before[0][0], end], ...gap];
       else gaps.push([[begin, end], ...gap]);
     }
   }

@@ -81,9 +81,13 @@ export class Accumulator {
   private readonly one = new Float64Array(1);
   private readonly other = new Float64Array(1);
 
-  /** Adds `n` equal values whose bytes were compared: nothing is summed but the count. */
-  addEqual(n: number): void {
+  /** Adds `n` values that are equal on both sides, with the sum of their squares where it will be asked for. */
+  addEqual(n: number, squares = 0): void {
     this.count += n;
+    this.aa += squares;
+    this.bb += squares;
+    this.ab += squares;
+    if (squares > 0 && this.factor !== null) this.factor = this.factor === undefined || this.factor === 1 ? 1 : null;
   }
 
   private trackFactor(a: Float64Array, b: Float64Array, n: number, aFrom: number, bFrom: number): void {

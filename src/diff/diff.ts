@@ -10,7 +10,7 @@ import { Accumulator } from './compare.ts';
 import type { Distance } from './compare.ts';
 import { compareExperts } from './experts.ts';
 import type { ExpertDistance, ExpertNote } from './experts.ts';
-import { isDecodable, rowsPerStep } from './matrix.ts';
+import { isDecodable, rowsPerStep, sameBytes } from './matrix.ts';
 import type { Matrix } from './matrix.ts';
 import { Model } from './model.ts';
 import type { FfnParts, LayerFfns, Named } from './model.ts';
@@ -283,17 +283,6 @@ class Diff {
 
 function pairOf(x: Matrix, y: Matrix, swapped: boolean): [Matrix, Matrix] {
   return swapped ? [y, x] : [x, y];
-}
-
-async function sameBytes(x: NonNullable<Matrix['raw']>, y: NonNullable<Matrix['raw']>): Promise<boolean> {
-  if (x.bytes !== y.bytes) return false;
-  const step = 2 ** 20;
-  for (let at = 0; at < x.bytes; at += step) {
-    const length = Math.min(step, x.bytes - at);
-    const mine = await x.reader.bytes(x.file, x.begin + at, length);
-    if (!mine.equals(await y.reader.bytes(y.file, y.begin + at, length))) return false;
-  }
-  return true;
 }
 
 const MAX_FIELDS = 500;

@@ -3,7 +3,7 @@ import { throwIfAborted } from '../checkpoint/errors.ts';
 import { Accumulator } from './compare.ts';
 import type { ScaledDistance } from './compare.ts';
 import type { Matrix } from './matrix.ts';
-import { rowsPerStep } from './matrix.ts';
+import { rawRows, rowsPerStep, sameBytes } from './matrix.ts';
 import type { FfnParts, LayerFfns } from './model.ts';
 import { GateRows } from './rows.ts';
 import type { RowMap } from './rows.ts';
@@ -53,6 +53,7 @@ export async function compareExperts(
     const base = dense.dense(layer);
     if (base?.gate === undefined) continue;
     const rows = new GateRows(base.gate);
+    const squares = new Squares();
     const shared = moe.shared(layer);
     const list: readonly (readonly [number | 'shared', FfnParts])[] = [
       ...moe.experts(layer),
@@ -70,7 +71,7 @@ export async function compareExperts(
         notes.push({ layer, expert, message: `has ${has}, which cannot be laid beside the dense gate ${wants}` });
         continue;
       }
-      experts.push(await compareOne(layer, expert, base, parts, map, parts.gate.rows));
+      experts.push(await compareOne(layer, expert, base, parts, map, parts.gate.rows, squares));
     }
   }
   return { experts, notes };
@@ -83,10 +84,11 @@ async function compareOne(
   parts: FfnParts,
   map: RowMap,
   width: number,
+  squares: Squares,
 ): Promise<ExpertDistance> {
-  const gate = await rowWise(dense.gate, parts.gate, map);
-  const up = await rowWise(dense.up, parts.up, map);
-  const down = await columnWise(dense.down, parts.down, map, width);
+  const gate = await rowWise(dense.gate, parts.gate, map, squares);
+  const up = await rowWise(dense.up, parts.up, map, squares);
+  const down = await columnWise(dense.down, parts.down, map, width, squares);
   let dd = 0;
   let aa = 0;
   for (const sums of [gate, up, down]) {
@@ -129,10 +131,50 @@ export function isPowerOfTwo(value: number): boolean {
   return value > 0 && Number.isInteger(Math.log2(value)) && 2 ** Math.log2(value) === value;
 }
 
+/** Sums of squares of dense rows: asked for once per expert, computed once per layer. */
+class Squares {
+  private readonly known = new Map<Matrix, Map<string, number>>();
+
+  async of(matrix: Matrix, begin: number, rows: number): Promise<number> {
+    const sums = this.known.get(matrix) ?? new Map<string, number>();
+    this.known.set(matrix, sums);
+    const key = `${String(begin)}/${String(rows)}`;
+    const found = sums.get(key);
+    if (found !== undefined) return found;
+    let sum = 0;
+    const step = rowsPerStep(matrix.cols);
+    for (let from = begin; from < begin + rows; from += step) {
+      for (const x of await matrix.read(from, Math.min(begin + rows, from + step))) sum += x * x;
+    }
+    sums.set(key, sum);
+    return sum;
+  }
+}
+
+/** Are the expert's rows the dense rows from `begin` on, byte for byte? NaN (whose squares have no sum) are left to the rest. */
+async function copied(dense: Matrix, mine: Matrix, begin: number, squares: Squares): Promise<number | null> {
+  if (dense.dtype !== mine.dtype) return null;
+  const base = rawRows(dense, begin, mine.rows);
+  const own = rawRows(mine, 0, mine.rows);
+  if (base === null || own === null || !(await sameBytes(base, own))) return null;
+  const sum = await squares.of(dense, begin, mine.rows);
+  return Number.isFinite(sum) ? sum : null;
+}
+
 /** gate and up: rows of the expert against their rows of the dense matrix. */
-async function rowWise(dense: Matrix | undefined, mine: Matrix | undefined, map: RowMap): Promise<Accumulator | null> {
+async function rowWise(
+  dense: Matrix | undefined,
+  mine: Matrix | undefined,
+  map: RowMap,
+  squares: Squares,
+): Promise<Accumulator | null> {
   if (dense === undefined || mine === undefined || dense.cols !== mine.cols) return null;
   const sums = new Accumulator();
+  const same = map.rows === null ? await copied(dense, mine, map.begin, squares) : null;
+  if (same !== null) {
+    sums.addEqual(mine.rows * mine.cols, same);
+    return sums;
+  }
   const step = rowsPerStep(mine.cols);
   for (let from = 0; from < mine.rows; from += step) {
     const to = Math.min(mine.rows, from + step);
@@ -162,9 +204,15 @@ async function columnWise(
   mine: Matrix | undefined,
   map: RowMap,
   width: number,
+  squares: Squares,
 ): Promise<Accumulator | null> {
   if (dense === undefined || mine === undefined || dense.rows !== mine.rows || mine.cols !== width) return null;
   const sums = new Accumulator();
+  const same = map.rows === null && dense.cols === width ? await copied(dense, mine, 0, squares) : null;
+  if (same !== null) {
+    sums.addEqual(mine.rows * mine.cols, same);
+    return sums;
+  }
   const step = rowsPerStep(dense.cols);
   const line = new Float64Array(step * width);
   for (let from = 0; from < mine.rows; from += step) {

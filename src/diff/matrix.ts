@@ -25,6 +25,25 @@ export interface Matrix {
   read(begin: number, end: number): Promise<Float64Array>;
 }
 
+/** Are two stretches of stored data equal byte for byte? */
+export async function sameBytes(x: NonNullable<Matrix['raw']>, y: NonNullable<Matrix['raw']>): Promise<boolean> {
+  if (x.bytes !== y.bytes) return false;
+  const step = 2 ** 20;
+  for (let at = 0; at < x.bytes; at += step) {
+    const length = Math.min(step, x.bytes - at);
+    const mine = await x.reader.bytes(x.file, x.begin + at, length);
+    if (!mine.equals(await y.reader.bytes(y.file, y.begin + at, length))) return false;
+  }
+  return true;
+}
+
+/** The stored data of rows `begin` to `begin + rows`, or null where a matrix is not stored row by row. */
+export function rawRows({ raw, rows: all }: Matrix, begin: number, rows: number): Matrix['raw'] {
+  const bytesPerRow = raw === null || all === 0 ? NaN : raw.bytes / all;
+  if (raw === null || !Number.isInteger(bytesPerRow)) return null;
+  return { ...raw, begin: raw.begin + begin * bytesPerRow, bytes: rows * bytesPerRow };
+}
+
 /** Elements decoded at a time: 2 MiB of float64 per side. */
 export const STEP_ELEMENTS = 262_144;
 

@@ -28,7 +28,7 @@ interface Layer {
 /** No real layer has nearly as many experts; packed tensors of a hostile file could claim any number. */
 const MAX_EXPERTS = 65_536;
 
-/** `onBytes` is called with bytes that were hashed. */
+/** Problems about equal experts; `fromUpcycling`: the output of an upcycle, where equal experts are meant. */
 export async function duplicateExperts(
   cp: Checkpoint,
   reader: RangeReader,
@@ -53,7 +53,7 @@ export async function duplicateExperts(
     problems.push({
       severity: 'info',
       code: 'experts-identical',
-      message: `All ${String(all)} experts are equal byte for byte in layer(s) ${listed(equalLayers.map(String), 12)}: expected at step 0 after copy upcycling, not after training`,
+      message: `All ${String(all)} experts are equal byte for byte in layer(s) ${ranges(equalLayers)}: expected at step 0 after copy upcycling, not after training`,
       details: { layers: equalLayers.slice(0, 1000) },
     });
   }
@@ -69,6 +69,19 @@ export async function duplicateExperts(
     });
   }
   return problems;
+}
+
+/** "0-3, 5": layers in one glance. */
+function ranges(layers: readonly number[]): string {
+  const sorted = [...layers].sort((a, b) => a - b);
+  const parts: string[] = [];
+  for (let i = 0; i < sorted.length;) {
+    let end = i;
+    while (end + 1 < sorted.length && (sorted[end + 1] ?? 0) <= (sorted[end] ?? 0) + 1) end++;
+    parts.push(end === i ? String(sorted[i]) : `${String(sorted[i])}-${String(sorted[end])}`);
+    i = end + 1;
+  }
+  return listed(parts, 12);
 }
 
 function expertLayers(cp: Checkpoint): Layer[] {
