@@ -73,3 +73,17 @@ export function toyTokenizer(options: { readonly addsBos?: boolean } = {}): Eval
     decode: (ids) => ids.map((id) => (id === 1 ? '<s>' : id === 2 ? '</s>' : String.fromCharCode(id - 3))).join(''),
   };
 }
+
+/** One token per word with its leading space, numbered as met: quick, and the ids of a context begin those of its continuations. */
+export function wordTokenizer(): EvalTokenizer {
+  const ids = new Map<string, number>();
+  return {
+    bosId: 0,
+    encode: (text) =>
+      text.split(/(?= )/).map((word) => {
+        const id = ids.get(word) ?? ids.size + 1;
+        ids.set(word, id);
+        return id;
+      }),
+  };
+}
