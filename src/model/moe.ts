@@ -150,8 +150,8 @@ function withoutShape(g: GraphBuilder, x: Value): Value {
     [x.shape.length],
     x.shape.map(() => 1),
   );
-  const opaque = g.emit1('Compress', [sizes, all], { type: 'int64', shape: [x.shape.length] });
-  return g.emit1('Reshape', [x, opaque], { type: x.type, shape: x.shape });
+  const opaque = g.emit1('Compress', [sizes, all], { type: 'int64', shape: [x.shape.length] }, { shapeless: true });
+  return g.emit1('Reshape', [x, opaque], { type: x.type, shape: x.shape }, { shapeless: true });
 }
 
 /** 1 for assignments within their expert's capacity, 0 for dropped ones: float [N, K]. */

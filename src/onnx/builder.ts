@@ -42,6 +42,7 @@ export interface Node {
   readonly inputs: readonly (Value | null)[];
   readonly outputs: readonly Value[];
   readonly attributes: Attributes;
+  readonly shapeless: boolean;
 }
 
 export interface OutputSpec {
@@ -57,6 +58,8 @@ export interface EmitOptions {
    * a cast that stands first runs just before its use, and its float32 copy does not outlive it.
    */
   readonly prologue?: boolean;
+  /** Say nothing about the result's shape in the model: see `withoutShape` in model/moe.ts. */
+  readonly shapeless?: boolean;
 }
 
 const NO_ATTRIBUTES: Attributes = new Map();
@@ -147,7 +150,15 @@ export class GraphBuilder {
       this.#value(this.#claim(outputs.length === 1 ? `${name}:o` : `${name}:o${i}`), spec.type, spec.shape),
     );
     const attributes = options.attributes === undefined ? NO_ATTRIBUTES : new Map(Object.entries(options.attributes));
-    const node: Node = { name, op, domain: options.domain ?? '', inputs, outputs: values, attributes };
+    const node: Node = {
+      name,
+      op,
+      domain: options.domain ?? '',
+      inputs,
+      outputs: values,
+      attributes,
+      shapeless: options.shapeless === true,
+    };
     const target = this.#branch ?? this;
     (options.prologue === true ? target.prologue : target.nodes).push(node);
     return values;
@@ -180,7 +191,8 @@ export class GraphBuilder {
       for (const node of emitted) for (const input of node.inputs) if (input !== null) this.#captured.add(input);
       if (!nodes.some((node) => node.outputs.includes(output.name)))
         throw new Error(`${output.name} is not made in the branch that returns it`);
-      const outputs: ValueDef[] = [{ name: output.name, type: output.type, shape: output.shape }];
+      // Without a shape, for ONNX Runtime's memory planner: see `withoutShape` in model/moe.ts.
+      const outputs: ValueDef[] = [{ name: output.name, type: output.type, shape: null }];
       return {
         kind: 'graph',
         value: { name: `branch_${this.#count++}`, nodes, inputs: [], outputs, initializers: [], values: [] },
@@ -268,7 +280,28 @@ export class GraphBuilder {
       type: value.type,
       shape: value.shape,
     }));
-    return { name: this.name, nodes, inputs: this.inputs, outputs, initializers: this.initializers, values: [] };
+    return {
+      name: this.name,
+      nodes,
+      inputs: this.inputs,
+      outputs,
+      initializers: this.initializers,
+      values: this.#declared(nameOf),
+    };
+  }
+
+  /**
+   * Shapes of intermediate values in terms of the inputs' symbols. ONNX Runtime reuses a buffer only for a shape that it knows
+   * to be the same, and searches all free buffers for one: without names for the sizes its plan takes quadratic time.
+   */
+  #declared(nameOf: (value: Value) => string): ValueDef[] {
+    const known = (dim: Dim): boolean =>
+      typeof dim === 'number' || dim.split('*').every((part) => this.#symbols.has(part) || /^\d+$/.test(part));
+    const results = this.nodes.flatMap((node) => (node.shapeless ? [] : node.outputs));
+    const outputs = new Set(this.outputs.values());
+    return results
+      .filter((value) => !outputs.has(value) && value.shape.every(known))
+      .map((value) => ({ name: nameOf(value), type: value.type, shape: value.shape }));
   }
 
   #value(name: string, type: ElementType, shape: readonly Dim[]): Value {

@@ -114,8 +114,10 @@ function writeValue(writer: ProtoWriter, value: ValueDef): void {
   writer.message(2, (type) => {
     type.message(1, (tensor) => {
       tensor.int(1, ELEMENT_CODES[value.type]);
+      const dims = value.shape;
+      if (dims === null) return;
       tensor.message(2, (shape) => {
-        for (const dim of value.shape) {
+        for (const dim of dims) {
           shape.message(1, (w) => {
             if (typeof dim === 'number') w.int(1, dim);
             else w.string(2, dim);

@@ -80,7 +80,8 @@ export interface NodeDef {
 export interface ValueDef {
   readonly name: string;
   readonly type: ElementType;
-  readonly shape: readonly Dim[];
+  /** null = nothing is said about the shape, not even its rank. */
+  readonly shape: readonly Dim[] | null;
 }
 
 export interface GraphDef {
