@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { MoeError, messageOf } from '../common/errors.ts';
 import { processEndpoint } from '../protocol/host.ts';
 import type { Endpoint } from '../protocol/host.ts';
-import { jobCancel, jobHeartbeat, jobLog, jobQuit, jobStart } from '../protocol/job.ts';
+import { jobCancel, jobHeartbeat, jobHello, jobLog, jobQuit, jobStart } from '../protocol/job.ts';
 import type { JobLogLine, JobParams, JobProgress, JobResult, JobUsage } from '../protocol/jobs.ts';
 import { exitError } from './exit.ts';
 
@@ -78,6 +78,9 @@ export class JobProcess {
       onFault: ({ method, message }) => {
         this.log('warning', method === '' ? message : `${method}: ${message}`);
       },
+    });
+    this.endpoint.on(jobHello, ({ pid, version, node }) => {
+      this.log('debug', `Job process ${String(pid)}, version ${version}, node ${node}`);
     });
     this.endpoint.on(jobLog, ({ line }) => {
       this.hooks.onLog?.(line);
