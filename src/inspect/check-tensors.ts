@@ -9,15 +9,16 @@ import type { Facts, LayerFacts } from './facts.ts';
 import { parseTensorName } from './expert-names.ts';
 import { configInteger } from './moe-config.ts';
 import { HIDDEN, LAYERS, VOCAB, shapeByRole, wantedTensors } from './wanted.ts';
+import type { Wanted } from './wanted.ts';
 
 /** All checks of tensors against the config. `cp.format` gguf has its own names, which its reader checks. */
 export function checkTensors(cp: Checkpoint, config: JsonObject, facts: Facts): Problem[] {
   // A plan without weights was made from the config; pieces are not whole tensors.
   if (cp.planOnly || cp.pieces !== undefined) return [];
-  const problems = [...checkLayers(config, facts, cp), ...checkEmbedding(config, facts)];
-  if (cp.format === 'gguf') return problems;
-  if (facts.quantised.length > 0) return problems;
-  const wanted = wantedTensors(config);
+  const byName = cp.format !== 'gguf' && facts.quantised.length === 0;
+  const wanted: Wanted = byName ? wantedTensors(config) : { tensors: null };
+  const problems = [...checkLayers(config, facts, wanted.tensors !== null), ...checkEmbedding(config, facts)];
+  if (!byName) return problems;
   if (wanted.problem !== undefined) problems.push(wanted.problem);
   problems.push(...(wanted.tensors === null ? checkByRole(cp, config) : compare(cp, wanted.tensors, facts)));
   return problems;
@@ -36,25 +37,30 @@ function prefixOf(facts: Facts): string | null {
 
 function compare(cp: Checkpoint, wanted: readonly ExpectedTensor[], facts: Facts): Problem[] {
   const prefix = prefixOf(facts) ?? 'model.';
-  const named = (name: string): string => (name.startsWith('model.') ? prefix + name.slice('model.'.length) : name);
+  const named = (name: string): string =>
+    prefix !== 'model.' && name.startsWith('model.') ? prefix + name.slice('model.'.length) : name;
   const missing: string[] = [];
   const misshapen: { readonly name: string; readonly has: SourceTensor; readonly wants: readonly number[] }[] = [];
-  const known = new Set<string>();
+  let found = 0;
   for (const { name: usual, shape, role, layer } of wanted) {
     const name = named(usual);
-    known.add(name);
     const tensor = cp.tensors.get(cp.aliases.get(name) ?? name);
     if (tensor === undefined) {
       // The untied head has a problem of its own; experts in another layout are counted, not named.
       if (role !== 'head' && !otherwiseThere(facts, prefix, role, layer, usual)) missing.push(name);
-    } else if (!sameShape(tensor.shape, shape) && role !== 'embed' && role !== 'head') {
+      continue;
+    }
+    found++;
+    if (!sameShape(tensor.shape, shape) && role !== 'embed' && role !== 'head') {
       misshapen.push({ name, has: tensor, wants: shape });
     }
   }
   const problems: Problem[] = [];
   if (missing.length > 0) problems.push(missingProblem(missing));
   if (misshapen.length > 0) problems.push(shapeProblem(misshapen));
-  const strangers = strangersOf(cp, known);
+  // Half a million names are not looked up again where all of them were asked for.
+  const strangers =
+    found === cp.tensors.size ? [] : strangersOf(cp, new Set(wanted.map((tensor) => named(tensor.name))));
   if (strangers.length > 0) {
     problems.push({
       severity: 'warning',
@@ -183,7 +189,7 @@ function isFactorised(config: JsonObject): boolean {
   return configInteger(config, ['embedding_size', 'word_embed_proj_dim']) !== null;
 }
 
-function checkLayers(config: JsonObject, facts: Facts, cp: Checkpoint): Problem[] {
+function checkLayers(config: JsonObject, facts: Facts, namedOneByOne: boolean): Problem[] {
   const layers = configInteger(config, LAYERS);
   if (layers === null) return [];
   const seen = new Set<number>();
@@ -208,7 +214,7 @@ function checkLayers(config: JsonObject, facts: Facts, cp: Checkpoint): Problem[
     });
   }
   // A family that is known tensor by tensor names each tensor instead.
-  if (cp.format !== 'gguf' && wantedTensors(config).tensors !== null) return problems;
+  if (namedOneByOne) return problems;
   const absent: number[] = [];
   for (let layer = 0; layer < Math.min(layers.value, 100_000); layer++) if (!seen.has(layer)) absent.push(layer);
   if (absent.length > 0) {
