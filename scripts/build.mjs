@@ -1,7 +1,7 @@
 // Builds what exists: the CLI, later the extension, the job process, the worker and the webviews; and the safetensors-js
 // package. Options: --watch (rebuild on change), --no-packages (leave out safetensors-js), --minify, --outdir DIR (instead of
 // dist; only the CLI is built then).
-import { chmodSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { context } from 'esbuild';
@@ -16,16 +16,14 @@ const packages = !watch && outdir === null && !process.argv.includes('--no-packa
 /** What a newcomer looks for first: which source becomes which file. Entries whose source is not there yet are passed over. */
 const HOST = [
   { from: 'src/cli/bin.ts', to: 'dist/cli.js', executable: true },
-  { from: 'src/extension/extension.ts', to: 'dist/extension.js' },
+  { from: 'src/extension/main.ts', to: 'dist/extension.js' },
   { from: 'src/job/main.ts', to: 'dist/job.js' },
   { from: 'src/worker/main.ts', to: 'dist/worker.js' },
 ];
-const WEBVIEWS = [
-  { from: 'webview/editor/main.ts', to: 'dist/webview/editor.js' },
-  { from: 'webview/plan/main.ts', to: 'dist/webview/plan.js' },
-  { from: 'webview/sidebar/main.ts', to: 'dist/webview/sidebar.js' },
-  { from: 'webview/results/main.ts', to: 'dist/webview/results.js' },
-];
+/** Every page is a folder of webview/ with a main.ts; its CSS, imported there, lands beside it. */
+const WEBVIEWS = readdirSync(join(root, 'webview'), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => ({ from: `webview/${name}/main.ts`, to: `dist/webview/${name}.js` }));
 
 /** zod brings its messages in forty languages; ours are written by ourselves, so its list is left out (400 kB). */
 const withoutLocales = {
