@@ -111,6 +111,9 @@ class IndexParser {
   private sawWeightMap = false;
   /** One string object per file name. */
   private readonly files = new Map<string, string>();
+  /** The last file name read, and its text as usually written: neighbours mostly share it. */
+  private recentFile = '';
+  private recentFileText: Uint8Array = Uint8Array.of(0xff);
   private readonly duplicates: DuplicateEntry[] = [];
   private duplicateCount = 0;
   private readonly unknownKeys: string[] = [];
@@ -268,29 +271,12 @@ class IndexParser {
   }
 
   private readEntry(): void {
-    const { scanner, files, weightMap } = this;
+    const { scanner, weightMap } = this;
     const name = scanner.string('a tensor name');
     scanner.expect(COLON, "':'");
     scanner.peek();
     const at = scanner.pos;
-    const raw = scanner.string('a file name');
-    let file = files.get(raw);
-    if (file === undefined) {
-      const problem = fileNameProblem(raw);
-      if (problem !== undefined) {
-        throw new SafetensorsError(
-          'invalid-index-file-name',
-          `${this.label()}: the file name ${quoted(raw)} of tensor ${quoted(name)} ${problem}`,
-          {
-            ...this.place(at),
-            tensor: name,
-            hint: 'An index may only name files in its own folder. Do not trust this one.',
-          },
-        );
-      }
-      files.set(raw, raw);
-      file = raw;
-    }
+    const file = scanner.takeExact(this.recentFileText) ? this.recentFile : this.fileName(name, at);
     const known = weightMap.get(name);
     if (known !== undefined) {
       this.duplicateCount++;
@@ -302,5 +288,30 @@ class IndexParser {
     }
     weightMap.set(name, file);
     this.state = 'after-entry';
+  }
+
+  /** A file name that is not the one before: checked when first met, then one string object for all its tensors. */
+  private fileName(tensor: string, at: number): string {
+    const { scanner, files } = this;
+    const raw = scanner.string('a file name');
+    const known = files.get(raw);
+    if (known === undefined) {
+      const problem = fileNameProblem(raw);
+      if (problem !== undefined) {
+        throw new SafetensorsError(
+          'invalid-index-file-name',
+          `${this.label()}: the file name ${quoted(raw)} of tensor ${quoted(tensor)} ${problem}`,
+          {
+            ...this.place(at),
+            tensor,
+            hint: 'An index may only name files in its own folder. Do not trust this one.',
+          },
+        );
+      }
+      files.set(raw, raw);
+    }
+    this.recentFile = known ?? raw;
+    this.recentFileText = Buffer.from(JSON.stringify(this.recentFile));
+    return this.recentFile;
   }
 }
