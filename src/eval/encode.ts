@@ -1,4 +1,5 @@
 import { MoeError } from '../common/errors.ts';
+import { PrefixCache } from './prefix-cache.ts';
 import { pyRstrip, wellFormed } from './python/text.ts';
 import type { EvalTokenizer } from './scorer.ts';
 
@@ -35,6 +36,8 @@ export class RequestEncoder {
   readonly #old: boolean;
   readonly #prefixText: string | undefined;
   readonly #lead: { readonly special: boolean; readonly force: number | undefined };
+  readonly #cache: PrefixCache | undefined;
+  readonly #leading: readonly number[];
   #lastText = '';
   #lastIds: readonly number[] = [];
 
@@ -63,16 +66,32 @@ export class RequestEncoder {
         ? { special: true, force: tokenizer.bosId }
         : { special: addBos === 'auto' && !this.#old, force: undefined };
     this.#prefixText = this.#old ? undefined : tokenizer.decode?.([prefix]);
+    this.#leading = tokenizer.encode('', { addSpecial: true });
+    if (tokenizer.splitsAfterNewline === true && onlyLeads(tokenizer, this.#leading)) {
+      this.#cache = new PrefixCache((text) => tokenizer.encode(text, { addSpecial: false }));
+    }
+  }
+
+  /** Tells that the next texts begin with `text`, so that its ids are kept (where the tokenizer allows it). */
+  share(text: string): void {
+    this.#cache?.share(wellFormed(text));
   }
 
   /** Ids of a whole prompt, with special tokens where the rules put them. */
   encode(text: string): readonly number[] {
     const given = wellFormed(text);
     const already = this.#prefixText !== undefined && this.#prefixText !== '' && given.startsWith(this.#prefixText);
-    if (already || !this.#lead.special) return this.tokenizer.encode(given, { addSpecial: false });
-    const ids = this.tokenizer.encode(given, { addSpecial: true });
+    if (already || !this.#lead.special) return this.#plain(given);
+    const ids =
+      this.#cache === undefined
+        ? this.tokenizer.encode(given, { addSpecial: true })
+        : [...this.#leading, ...this.#cache.encode(given)];
     const { force } = this.#lead;
     return force === undefined || ids[0] === force ? ids : [force, ...ids];
+  }
+
+  #plain(text: string): readonly number[] {
+    return this.#cache?.encode(text) ?? this.tokenizer.encode(text, { addSpecial: false });
   }
 
   /** Ids of context and continuation; the continuation includes its delimiter. */
@@ -119,6 +138,13 @@ export class RequestEncoder {
   doublesBos(ids: readonly number[]): boolean {
     return ids[0] === this.prefixTokenId;
   }
+}
+
+/** Are special tokens only put in front, so that they can be added by hand? */
+function onlyLeads(tokenizer: EvalTokenizer, leading: readonly number[]): boolean {
+  const plain = tokenizer.encode('a', { addSpecial: false });
+  const special = tokenizer.encode('a', { addSpecial: true });
+  return special.join() === [...leading, ...plain].join();
 }
 
 /**

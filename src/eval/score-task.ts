@@ -82,6 +82,7 @@ export async function scoreChoiceTask(built: BuiltChoiceTask, context: ScoreCont
   const docs: ScoredDoc[] = [];
   const domain = task.only?.value ?? task.name;
   for (const doc of built.docs) {
+    encoder.share(doc.prefix);
     const pairs: EncodedPair[] = [];
     let cut = 0;
     let problem: LeftOut | undefined;

@@ -11,6 +11,8 @@ export interface EvalTokenizer {
   decode?(ids: readonly number[]): string;
   readonly bosId?: number;
   readonly eosId?: number;
+  /** Set from `splitsAfterNewline` (prefix-cache.ts): common beginnings of prompts are then encoded once. */
+  readonly splitsAfterNewline?: boolean;
 }
 
 /**

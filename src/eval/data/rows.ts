@@ -19,6 +19,8 @@ export interface RowSet {
 
 /** A row set over several files in order. */
 export function joinRowSets(sets: readonly RowSet[]): RowSet {
+  const [only] = sets;
+  if (sets.length === 1 && only !== undefined) return only;
   const starts: number[] = [];
   let total = 0;
   for (const set of sets) {

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { Tokenizer } from '@huggingface/tokenizers';
+import { splitsAfterNewline } from '../../../src/eval/prefix-cache.ts';
 import type { EvalTokenizer } from '../../../src/eval/scorer.ts';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -26,7 +27,8 @@ export function readJson(path: string): unknown {
 
 /** Token ids by a tokenizer.json, as evaluation wants them. */
 export function tokenizerFrom(folder: string, special: { readonly bos: string; readonly eos: string }): EvalTokenizer {
-  const tokenizer = new Tokenizer(asObject(readJson(join(folder, 'tokenizer.json'))), {
+  const json = asObject(readJson(join(folder, 'tokenizer.json')));
+  const tokenizer = new Tokenizer(json, {
     clean_up_tokenization_spaces: false,
   });
   const bosId = tokenizer.token_to_id(special.bos);
@@ -36,6 +38,7 @@ export function tokenizerFrom(folder: string, special: { readonly bos: string; r
     decode: (ids) => tokenizer.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false }),
     ...(bosId === undefined ? {} : { bosId }),
     ...(eosId === undefined ? {} : { eosId }),
+    splitsAfterNewline: splitsAfterNewline(json),
   };
 }
 
