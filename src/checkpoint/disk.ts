@@ -23,3 +23,15 @@ export function inUnits(bytes: number): string {
   const digits = unit === 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return `${value.toFixed(digits)} ${units[unit] ?? ''}`;
 }
+
+/** What to do about Git LFS pointers, with what it takes and what there is. */
+export function pullHint(neededBytes: number, files: number, free: number | null): string {
+  const room =
+    free === null
+      ? ''
+      : `; ${inUnits(free)} are free here${free < neededBytes ? `, ${inUnits(neededBytes - free)} too little` : ''}`;
+  return (
+    'Run git lfs pull in the folder (git lfs install first, if Git LFS is new here). ' +
+    `It needs about ${inUnits(neededBytes)} for ${String(files)} file(s)${room}.`
+  );
+}

@@ -9,7 +9,7 @@ import type { Assembled } from './assemble.ts';
 import { classify } from './classify.ts';
 import type { Contents } from './classify.ts';
 import { assembleDcp, isDcp } from './dcp.ts';
-import { freeBytes, inUnits } from './disk.ts';
+import { freeBytes, pullHint } from './disk.ts';
 import { PICKLE_HINT, listed, throwIfAborted, toProblem } from './errors.ts';
 import { readConfigFile } from './json-file.ts';
 import { forEachLimited } from './limited.ts';
@@ -187,28 +187,25 @@ function tensorsListed(selection: Selection, file: string): number | null {
   return count;
 }
 
-/** Git LFS pointers: says what pulling them needs, and what is free. */
+/** Several Git LFS pointers: what pulling them all needs, and what is free. */
 async function withFreeSpace(folder: string, problems: readonly Problem[]): Promise<Problem[]> {
   const pointers = problems.filter((problem) => problem.code === 'git-lfs-pointer');
-  if (pointers.length === 0) return [...problems];
-  const needed = pointers.reduce(
-    (sum, { details }) => sum + (typeof details?.['size'] === 'number' ? details['size'] : 0),
-    0,
-  );
+  if (pointers.length < 2) return [...problems];
+  const needed = pointers.reduce((sum, { details }) => sum + sizeIn(details), 0);
   const free = await freeBytes(folder);
-  const room =
-    free === null
-      ? ''
-      : `; ${inUnits(free)} are free here${free < needed ? `, ${inUnits(needed - free)} too little` : ''}`;
   return problems.map((problem) =>
     problem.code === 'git-lfs-pointer'
       ? {
           ...problem,
-          hint: `${problem.hint ?? ''} It needs about ${inUnits(needed)} for ${grouped(pointers.length)} file(s)${room}.`,
+          hint: pullHint(needed, pointers.length, free),
           details: { ...problem.details, neededBytes: needed, freeBytes: free },
         }
       : problem,
   );
+}
+
+function sizeIn(details: Problem['details']): number {
+  return typeof details?.['size'] === 'number' ? details['size'] : 0;
 }
 
 function ignored(contents: Contents): Problem[] {

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { SafetensorsError, readHeader } from 'safetensors-js';
 import type { SafetensorsHeader } from 'safetensors-js';
 import { MoeError } from '../common/errors.ts';
-import { toMoeError, toProblem } from './errors.ts';
+import { freeBytes, pullHint } from './disk.ts';
+import { toProblem } from './errors.ts';
 import type { Entry } from './listing.ts';
 import type { CheckpointFile, Problem, SourceTensor } from './types.ts';
 
@@ -29,7 +30,7 @@ export async function readWeightFile(folder: string, entry: Entry): Promise<Weig
     const file: CheckpointFile = { name, path: entry.real, bytes: header.dataStart + header.dataBytes, state: 'ok' };
     return { file, tensors: tensorsOf(header, name, header.dataBytes), metadata: header.metadata };
   } catch (error) {
-    const problem = toProblem(error, name);
+    const problem = await withRoom(toProblem(error, name), folder);
     const header = error instanceof SafetensorsError ? error.header : undefined;
     if (header === undefined) return { ...refused(entry, problem), cause: error };
     const have = entry.bytes - header.dataStart;
@@ -43,16 +44,20 @@ export async function readWeightFile(folder: string, entry: Entry): Promise<Weig
   }
 }
 
+/** A Git LFS pointer: says what pulling it needs, and what is free. */
+async function withRoom(problem: Problem, folder: string): Promise<Problem> {
+  const size = problem.details?.['size'];
+  if (problem.code !== 'git-lfs-pointer' || typeof size !== 'number') return problem;
+  const free = await freeBytes(folder);
+  const details = { ...problem.details, neededBytes: size, freeBytes: free };
+  return { ...problem, hint: pullHint(size, 1, free), details };
+}
+
 /** What to throw where a refused file is all there is; null for a file that is in order. */
-export function refusalOf({ file, problem, cause }: WeightFile): unknown {
-  if (cause !== undefined) return toMoeError(cause, file.name);
+export function refusalOf({ file, problem, cause }: WeightFile): MoeError | null {
   if (file.state === 'ok' || problem === undefined) return null;
-  const { code, message, hint, details } = problem;
-  return new MoeError('input', code, message, {
-    file: file.name,
-    ...(hint === undefined ? {} : { hint }),
-    ...(details === undefined ? {} : { details }),
-  });
+  const { severity: _, code, message, ...place } = problem;
+  return new MoeError('input', code, message, { ...place, file: file.name }, cause === undefined ? {} : { cause });
 }
 
 function refused(entry: Entry, problem: Problem): WeightFile {

@@ -157,7 +157,8 @@ function checkWidth(experts: ExpertSummary, moe: MoeConfig | null, cp: Checkpoin
   if (moe === null || moe.width === null || width === null || moe.width === width || cp.planOnly) return [];
   return [
     {
-      severity: 'error',
+      // Where the family is known tensor by tensor, the shapes are errors of their own.
+      severity: 'warning',
       code: 'expert-width-mismatch',
       file: 'config.json',
       message: `config.json has ${moe.fields.width ?? 'an expert width of'} ${String(moe.width)}, but the experts are ${String(width)} wide`,

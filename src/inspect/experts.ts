@@ -127,6 +127,10 @@ function layoutOf(layers: readonly LayerFacts[], config: JsonObject | null): Exp
 
 function layoutOfLayer(facts: LayerFacts, config: JsonObject | null): ExpertLayout {
   const [style] = facts.styles;
+  // `experts.up_proj` beside `experts.down_proj`: one stack per projection, of which only the first shows it by its name.
+  const stacks =
+    [...facts.styles].every((one) => one === 'stacked' || one === 'packed') && !facts.packed.has('gate_up');
+  if (stacks && facts.styles.size > 0) return 'stacked';
   if (facts.styles.size !== 1) return 'mixed';
   switch (style) {
     case 'mlx':

@@ -54,13 +54,15 @@ export interface Facts {
   readonly buffers: { readonly elements: number; readonly names: readonly string[] };
   /** Names of the scales, zero points and packed blocks of quantised weights, and of weights stored as integers. */
   readonly quantised: readonly string[];
+  /** Experts inside attention (jetmoe), which are counted as always active. */
+  readonly attentionExperts: readonly string[];
 }
 
 /** Tensors that modules register as buffers: torch's parameter counts leave them out, and so do ours. */
 export function isBuffer(name: string, shape: readonly number[]): boolean {
   const leaf = name.slice(name.lastIndexOf('.') + 1);
   if (
-    /^(?:inv_freq|original_inv_freq|masked_bias|position_ids|num_batches_tracked|rotary_emb|cos_cached|sin_cached)$/.test(
+    /^(?:inv_freq|original_inv_freq|layer_scalar|masked_bias|position_ids|num_batches_tracked|rotary_emb|cos_cached|sin_cached)$/.test(
       leaf,
     )
   ) {
@@ -89,6 +91,7 @@ export function gatherFacts(cp: Checkpoint): Facts {
   const dtypes = new Map<StorageDtype, number>();
   const buffers: string[] = [];
   const quantised: string[] = [];
+  const attentionExperts: string[] = [];
   let bufferElements = 0;
   let elements = 0;
   let bytes = 0;
@@ -108,6 +111,7 @@ export function gatherFacts(cp: Checkpoint): Facts {
     const parsed = parseTensorName(name);
     const stored = isQuantisedStorage(tensor, parsed);
     if (stored) quantised.push(name);
+    if (parsed.role === 'attention' && name.includes('.experts.')) attentionExperts.push(name);
     if (parsed.tower === 'text' && parsed.layer === null && parsed.suffix === 'weight' && shape.length >= 2) {
       if (parsed.role === 'embed' && (embed === null || rank(name) < rank(embed.name))) embed = tensor;
       else if (parsed.role === 'head' && head === null) head = tensor;
@@ -125,6 +129,7 @@ export function gatherFacts(cp: Checkpoint): Facts {
     head,
     buffers: { elements: bufferElements, names: buffers },
     quantised,
+    attentionExperts,
   };
 }
 

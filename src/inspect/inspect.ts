@@ -132,6 +132,14 @@ function countNotes(facts: Facts, storedTwice: boolean): Problem[] {
       message: `${grouped(facts.quantised.length)} tensor(s) hold quantised weights (${facts.quantised[0] ?? ''}…): parameters are counted as stored, not as the weights they stand for, and shapes are not compared with the config`,
     });
   }
+  if (facts.attentionExperts.length > 0) {
+    problems.push({
+      severity: 'warning',
+      code: 'attention-experts',
+      tensor: facts.attentionExperts[0] ?? '',
+      message: `${grouped(facts.attentionExperts.length)} tensor(s) are experts of the attention (${facts.attentionExperts[0] ?? ''}…): they are counted as always active`,
+    });
+  }
   if (storedTwice) {
     problems.push({
       severity: 'info',

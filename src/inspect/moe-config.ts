@@ -60,6 +60,24 @@ const SHARED_WIDTH = [
 /** Families whose shared expert exists whether or not the config says so; its width is the experts'. */
 const ALWAYS_SHARED: ReadonlySet<string> = new Set(['llama4', 'llama4_text']);
 
+/** Families whose experts are `intermediate_size` wide, whatever else the config holds. */
+const PLAIN_WIDTH_FAMILIES: ReadonlySet<string> = new Set([
+  'mixtral',
+  'olmoe',
+  'flex_olmo',
+  'phimoe',
+  'granitemoe',
+  'granitemoeshared',
+  'granitemoehybrid',
+  'minimax',
+  'minimax_m2',
+  'jamba',
+  'jetmoe',
+  'gpt_oss',
+  'llama4',
+  'llama4_text',
+]);
+
 /** Families that read `norm_topk_prob`, and what an absent field means to them (reference: upcycling.md §4.1). */
 const NORM_TOPK_DEFAULT: ReadonlyMap<string, boolean> = new Map([
   ['qwen2_moe', false],
@@ -148,7 +166,8 @@ export function readMoeConfig(config: JsonObject): MoeConfig | null {
 function readSection(place: { readonly section: JsonObject; readonly path: string }, experts: Found): MoeConfig {
   const modelType = modelTypeOf(place.section);
   const topK = find(place, TOP_K);
-  const width = find(place, WIDTH) ?? find(place, PLAIN_WIDTH);
+  const plain = modelType !== null && PLAIN_WIDTH_FAMILIES.has(modelType);
+  const width = (plain ? null : find(place, WIDTH)) ?? find(place, PLAIN_WIDTH);
   const count = find(place, SHARED);
   const ownWidth = find(place, SHARED_WIDTH);
   const always = modelType !== null && ALWAYS_SHARED.has(modelType);

@@ -343,6 +343,26 @@ describe('config.json', () => {
     expect(cp.sidecars).toEqual([]);
   });
 
+  it('and the weights: what pulling needs is said against what is free', async () => {
+    const pointer = (size: number): string =>
+      `version https://git-lfs.github.com/spec/v1\noid sha256:${'b'.repeat(64)}\nsize ${String(size)}\n`;
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, 'model.safetensors'), pointer(9e15));
+    const alone = await failure(() => openCheckpoint(folder));
+    expect(alone).toMatchObject({
+      code: 'git-lfs-pointer',
+      place: { file: 'model.safetensors', details: { neededBytes: 9e15 } },
+    });
+    expect(alone.place['hint']).toMatch(/git lfs pull.*about 9\.00 PB for 1 file.*are free here, .* too little/);
+    const both = sharded();
+    writeFileSync(join(both, S1), pointer(3e9));
+    writeFileSync(join(both, S2), pointer(4e9));
+    const cp = await openCheckpoint(both);
+    const found = cp.problems.filter((p) => p.code === 'git-lfs-pointer');
+    expect(found.map((p) => p.details?.['neededBytes'])).toEqual([7e9, 7e9]);
+    expect(found[0]?.hint).toContain('about 7.00 GB for 2 file(s)');
+  });
+
   it('is refused when nested beyond reason', async () => {
     const deep = `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
     expect(codes((await openCheckpoint(withConfig(deep))).problems)).toEqual(['config-too-deep']);

@@ -282,6 +282,50 @@ describe('experts against each other and the config', () => {
     expect(problem(report.problems, 'experts-missing').severity).toBe('error');
   });
 
+  it('reads dbrx, whose stacks have experts and width in one dimension', async () => {
+    const tensors: TestTensor[] = [
+      { name: 'transformer.wte.weight', shape: [16, 8] },
+      { name: 'transformer.blocks.0.ffn.router.layer.weight', shape: [4, 8] },
+      { name: 'transformer.blocks.0.ffn.experts.mlp.w1', shape: [4 * 5, 8] },
+      { name: 'transformer.blocks.0.ffn.experts.mlp.v1', shape: [4 * 5, 8] },
+      { name: 'transformer.blocks.0.ffn.experts.mlp.w2', shape: [4 * 5, 8] },
+      { name: 'lm_head.weight', shape: [16, 8] },
+    ];
+    const config = {
+      model_type: 'dbrx',
+      d_model: 8,
+      n_layers: 1,
+      vocab_size: 16,
+      ffn_config: { ffn_hidden_size: 5, moe_num_experts: 4, moe_top_k: 3 },
+    };
+    const report = await inspect(folderOf(tensors, config));
+    expect(report.experts).toMatchObject({ layout: 'dbrx', perLayer: 4, topK: 3, width: 5 });
+    expect(report.parameters).toEqual({ total: 288 + 480, active: 288 + 360 });
+    expect(codes(report.problems, 'error')).toEqual([]);
+  });
+
+  it('calls one stack per projection so, gated or not, and says that experts in attention are always counted', async () => {
+    const tensors: TestTensor[] = [
+      { name: 'model.embed_tokens.weight', shape: [16, 8] },
+      { name: 'model.layers.0.mixer.gate.weight', shape: [4, 8] },
+      { name: 'model.layers.0.mixer.experts.up_proj', shape: [4, 6, 8] },
+      { name: 'model.layers.0.mixer.experts.down_proj', shape: [4, 8, 6] },
+      { name: 'model.layers.0.self_attention.experts.input_linear.weight', shape: [4, 8, 8] },
+    ];
+    const config = {
+      model_type: 'x',
+      num_experts: 4,
+      num_experts_per_tok: 1,
+      moe_intermediate_size: 6,
+      hidden_size: 8,
+      tie_word_embeddings: true,
+    };
+    const report = await inspect(folderOf(tensors, config));
+    expect(report.experts).toMatchObject({ layout: 'stacked', width: 6 });
+    expect(codes(report.problems)).toEqual(['attention-experts']);
+    expect(report.parameters).toEqual({ total: 128 + 32 + 384 + 256, active: 128 + 32 + 96 + 256 });
+  });
+
   it('counts quantised experts as stored, and says so', async () => {
     const tensors: TestTensor[] = [
       { name: 'model.embed_tokens.weight', shape: [16, 8] },
