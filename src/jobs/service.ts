@@ -190,6 +190,8 @@ export class JobService {
 
   /** Resolves with the job once it has ended, in whatever way and window. Aborting stops the waiting, not the job. */
   async ended(id: string, signal?: AbortSignal): Promise<JobView> {
+    // Another window may just have made it.
+    await this.store.refresh();
     return new Promise((resolve, reject) => {
       const stop = (): void => {
         listening.dispose();

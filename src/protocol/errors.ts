@@ -2,7 +2,7 @@
 import * as z from 'zod/mini';
 import { MoeError, messageOf } from '../common/errors.ts';
 import type { ErrorPlace } from '../common/errors.ts';
-import { jsonObject, num, text } from './wire.ts';
+import { details, num, text } from './wire.ts';
 import type { ErrorPage } from './wire.ts';
 import type { Of } from './define.ts';
 
@@ -12,7 +12,7 @@ const wirePlace = z.object({
   byte: z.exactOptional(num),
   field: z.exactOptional(text),
   hint: z.exactOptional(text),
-  details: z.exactOptional(jsonObject),
+  details: z.exactOptional(details),
 });
 
 export const wireError = z.object({
@@ -40,7 +40,7 @@ function plainPlace(place: ErrorPlace): WireError['place'] {
   try {
     plain = JSON.parse(JSON.stringify(place));
   } catch {
-    const { details: _, ...rest } = place;
+    const { details: _left, ...rest } = place;
     plain = rest;
   }
   const read = wirePlace.safeParse(plain);

@@ -47,6 +47,12 @@ export const jsonObject = z.custom<JsonObject>(
   'expected a JSON object',
 );
 
+/** Further data of a problem or error: plain JSON, shown by nobody, copied with diagnostics. */
+export const details = z.custom<Readonly<Record<string, unknown>>>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  'expected a JSON object',
+);
+
 export const nothing = z.object({});
 
 export const severity = z.enum(['error', 'warning', 'info']);
@@ -60,7 +66,7 @@ export const problem = z.object({
   tensor: z.exactOptional(text),
   byte: z.exactOptional(num),
   hint: z.exactOptional(text),
-  details: z.exactOptional(jsonObject),
+  details: z.exactOptional(details),
 });
 export type WireProblem = Of<typeof problem>;
 
