@@ -69,6 +69,33 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, dim) => size === b[dim]);
 }
 
+/** A damaged file may list whole tensors for viewing; nothing is built from it. */
+function refuseDamaged(
+  checkpoint: Checkpoint,
+  expected: readonly ExpectedTensor[],
+  physicalName: (name: string) => string | undefined,
+  physical: ReadonlyMap<string, SourceTensor>,
+): void {
+  const damaged = new Map(
+    checkpoint.files.filter((file) => file.state !== 'ok').map((file) => [file.name, file] as const),
+  );
+  if (damaged.size === 0) return;
+  for (const { name } of expected) {
+    const found = physicalName(name);
+    const file = found === undefined ? undefined : damaged.get(physical.get(found)?.file ?? '');
+    if (file === undefined) continue;
+    const problem = checkpoint.problems.find(
+      (candidate) => candidate.file === file.name && candidate.severity === 'error',
+    );
+    throw new MoeError(
+      'input',
+      problem?.code ?? 'source-damaged',
+      problem?.message ?? `${file.name} is ${file.state}; nothing is built from it`,
+      { file: file.name, tensor: name, hint: problem?.hint ?? 'Fetch the file again; `doctor` tells more.' },
+    );
+  }
+}
+
 /**
  * Reads a checkpoint as a dense parent and checks that it has every tensor that its config promises, in that shape.
  * Throws MoeError (exit 3): `tensors-missing`, `tensor-shape`, `tensors-unexpected`, or what `readDense` throws.
@@ -118,6 +145,8 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
       },
     );
   }
+
+  refuseDamaged(checkpoint, expected, physicalName, physical);
 
   const known = new Set<string>();
   for (const { name } of expected) {

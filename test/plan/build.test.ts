@@ -107,6 +107,26 @@ describe('refusals name the field and the nearest alternative', () => {
     expect(String(refused.hint ?? '')).toMatch(hint);
   });
 
+  it('builds nothing from a damaged file, although its whole tensors are listed', () => {
+    const config = denseConfig('llama');
+    const refused = refusal(() =>
+      buildPlan(recipe(), [
+        fakeCheckpoint(config, {
+          files: [{ name: 'model.safetensors', path: '/x', bytes: 10, state: 'unreadable' }],
+          problems: [
+            {
+              severity: 'error',
+              code: 'file-truncated',
+              message: 'model.safetensors is 6 bytes short',
+              file: 'model.safetensors',
+            },
+          ],
+        }),
+      ]),
+    );
+    expect(refused).toMatchObject({ kind: 'input', code: 'file-truncated' });
+  });
+
   it('names both numbers when top_k exceeds experts, and allows 3, 5 and 6 experts (field report G1-07)', () => {
     expect(refusal(() => plan('llama', { experts: 2, top_k: 3 })).message).toMatch(/3.*2/);
     for (const [experts, topK] of [
