@@ -117,4 +117,5 @@ if (packages) {
   if (status !== 0) process.exit(status);
   console.log('packages/safetensors-js/dist');
 }
-if (!watch) console.log(`built in ${((performance.now() - start) / 1000).toFixed(1)} s`);
+if (watch) console.log('watching for changes');
+else console.log(`built in ${((performance.now() - start) / 1000).toFixed(1)} s`);
