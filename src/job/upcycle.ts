@@ -12,7 +12,7 @@ import type { VerifyReport } from '../verify/index.ts';
 import { executePlan } from '../write/index.ts';
 import type { WriteReport } from '../write/index.ts';
 import { takeLock } from '../write/lock.ts';
-import { clearWork, findPlace } from '../write/place.ts';
+import { clearWork, findPlace, restoreOld } from '../write/place.ts';
 import { forward } from './context.ts';
 import type { JobContext } from './context.ts';
 import { plainJson } from './plain.ts';
@@ -102,6 +102,8 @@ async function removePartial(out: string, checkpoints: readonly Checkpoint[]): P
     .catch(() => null);
   // No working folder, or another run has it by now.
   if (lock === null) return;
+  // What an overwriting run that was killed had moved aside is somebody's checkpoint.
+  await restoreOld(place);
   await clearWork(place);
   lock.release();
   await rmdir(place.work).catch(() => undefined);

@@ -36,6 +36,8 @@ export const jobEvent = z.discriminatedUnion('type', [
     error: z.nullable(wireError),
   }),
   z.object({ type: z.literal('removed'), id: jobId, time }),
+  /** First line of a history that was written anew: no two begin alike, so that readers see it. */
+  z.object({ type: z.literal('rewritten'), id: jobId, time }),
 ]);
 export type JobEvent = Of<typeof jobEvent>;
 
@@ -60,6 +62,7 @@ export interface JobRecord {
  * a job is started once and ended once, whatever the file says.
  */
 export function applyEvent(jobs: Map<string, JobRecord>, event: JobEvent): void {
+  if (event.type === 'rewritten') return;
   const job = jobs.get(event.id);
   if (event.type === 'created') {
     if (job !== undefined) return;

@@ -9,6 +9,7 @@ import { systemCodeOf } from '../common/errors.ts';
 /** Longer lines are not ours. */
 const MAX_LINE = 8 << 20;
 const BLOCK = 1 << 20;
+const HEAD = 128;
 
 /** Appends one value as a line, in one write. Throws the system's error where the disk refuses. */
 export function appendLine(path: string, value: unknown): void {
@@ -36,7 +37,8 @@ export interface Tail {
 /** Reads a growing file from where the last read ended. */
 export class LineReader {
   private offset = 0;
-  private inode = 0n;
+  /** How the file began when it was first read: a file that begins otherwise is another one (inodes are used again). */
+  private head: Buffer = Buffer.alloc(0);
 
   constructor(private readonly path: string) {}
 
@@ -48,15 +50,16 @@ export class LineReader {
     });
     if (file === null) {
       const restarted = this.offset > 0;
-      this.offset = 0;
-      this.inode = 0n;
+      this.forget();
       return { lines: [], restarted, tooLong: 0 };
     }
     try {
-      const facts = await file.stat({ bigint: true });
-      const restarted = this.offset > 0 && (facts.ino !== this.inode || facts.size < BigInt(this.offset));
-      if (restarted) this.offset = 0;
-      this.inode = facts.ino;
+      const { size } = await file.stat();
+      const { bytesRead: headBytes, buffer: head } = await file.read(Buffer.alloc(HEAD), 0, HEAD, 0);
+      const known = this.head.length;
+      const restarted = this.offset > 0 && (size < this.offset || !head.subarray(0, known).equals(this.head));
+      if (restarted) this.forget();
+      if (this.head.length < HEAD) this.head = head.subarray(0, headBytes);
       const lines: string[] = [];
       let tooLong = 0;
       let skipping = false;
@@ -85,5 +88,10 @@ export class LineReader {
     } finally {
       await file.close();
     }
+  }
+
+  private forget(): void {
+    this.offset = 0;
+    this.head = Buffer.alloc(0);
   }
 }

@@ -358,7 +358,8 @@ export class JobStore {
     const kept = this.list().filter(({ id }) => !dropped.has(id));
     const temporary = `${this.layout.history}.${String(process.pid)}.tmp`;
     try {
-      const text = eventsOf(kept).map((event) => `${JSON.stringify(event)}\n`);
+      const first: JobEvent = { type: 'rewritten', id: newJobId(), time: now() };
+      const text = [first, ...eventsOf(kept)].map((event) => `${JSON.stringify(event)}\n`);
       writeFileSync(temporary, text.join(''), { mode: 0o600 });
       renameSync(temporary, this.layout.history);
     } catch {

@@ -13,7 +13,10 @@ const path = text.check(z.minLength(1));
 /** Writes an MoE. All paths are absolute. */
 export const upcycleParams = z.object({
   kind: z.literal('upcycle'),
-  /** What to do: a recipe file, a recipe's text (`file` names it and its folder anchors its paths), or a saved plan. */
+  /**
+   * What to do: a recipe (its text, or the file as it is when the job runs; paths in it are relative to the file's folder,
+   * without a file to that of `out`), or a saved plan.
+   */
   from: z.discriminatedUnion('type', [
     z.object({
       type: z.literal('recipe'),

@@ -1,6 +1,7 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { LineReader } from '../../src/jobs/json-lines.ts';
 import { JobStore } from '../../src/jobs/store.ts';
 import type { JobClaim, StoreOptions } from '../../src/jobs/store.ts';
 import { newPath, until } from './bundle.ts';
@@ -198,6 +199,25 @@ describe('history on disk', () => {
     expect(other.list()).toEqual(store.list());
     const lines = readFileSync(store.layout.history, 'utf8').trim().split('\n');
     expect(lines.length).toBeLessThan(25 * 3);
+  });
+
+  it('written anew is seen as another file by whoever has read the old one, longer or not', async () => {
+    const path = newPath('lines');
+    const reader = new LineReader(path);
+    writeFileSync(path, 'aaaa\nbbbb\n');
+    expect((await reader.read()).lines).toEqual(['aaaa', 'bbbb']);
+    expect(await reader.read()).toMatchObject({ lines: [], restarted: false });
+    appendFileSync(path, 'cccc');
+    expect((await reader.read()).lines).toEqual([]);
+    appendFileSync(path, '\n');
+    expect(await reader.read()).toMatchObject({ lines: ['cccc'], restarted: false });
+    // In place, so that it keeps its inode, and longer than before.
+    writeFileSync(path, 'dddd\neeee\nffff\ngggg\n');
+    expect(await reader.read()).toMatchObject({ lines: ['dddd', 'eeee', 'ffff', 'gggg'], restarted: true });
+    writeFileSync(path, '');
+    expect(await reader.read()).toMatchObject({ lines: [], restarted: true });
+    rmSync(path);
+    expect((await reader.read()).lines).toEqual([]);
   });
 
   it('forgets an ended job on request, and no other', async () => {
