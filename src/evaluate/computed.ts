@@ -2,9 +2,16 @@
 import type { Dtype } from 'safetensors-js';
 import { fillNormal, fillUniform } from '../random/index.ts';
 import type { RandomStream } from '../random/index.ts';
-import { encodeFloats, requireFloat, roundFloats } from './codec.ts';
+import { decodeFloats, encodeFloats, requireFloat, roundFloats } from './codec.ts';
 import type { FloatDtype } from './codec.ts';
-import { BLOCK_ELEMENTS, ComputedValue, Value, countOf, floatPool } from './value.ts';
+import { BLOCK_ELEMENTS, ComputedValue, Value, bytePool, countOf, floatPool } from './value.ts';
+
+/** Results of a map of a 16-bit dtype, by the operand's bits: there are only 65,536 operands. */
+type MapTable = Uint16Array | Uint32Array;
+const tables = new Map<string, MapTable>();
+const MAX_TABLES = 8;
+/** From here on making the table costs less than computing every element. */
+const TABLE_ELEMENTS = 1 << 15;
 
 /** x·by, x + by, or x in another dtype. */
 export class MapValue extends ComputedValue {
@@ -19,12 +26,52 @@ export class MapValue extends ComputedValue {
   }
 
   override numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
-    const count = end - begin;
     this.of.numbers(begin, end, out, scattered);
+    this.apply(out, end - begin);
+  }
+
+  private apply(values: Float64Array, count: number): void {
     const { by } = this;
-    if (this.kind === 'scale') for (let i = 0; i < count; i++) out[i] = (out[i] ?? 0) * by;
-    if (this.kind === 'offset') for (let i = 0; i < count; i++) out[i] = (out[i] ?? 0) + by;
-    roundFloats(this.float, out, count);
+    if (this.kind === 'scale') for (let i = 0; i < count; i++) values[i] = (values[i] ?? 0) * by;
+    if (this.kind === 'offset') for (let i = 0; i < count; i++) values[i] = (values[i] ?? 0) + by;
+    roundFloats(this.float, values, count);
+  }
+
+  override read(begin: number, end: number, out: Buffer, scattered = false): void {
+    const table = this.elements >= TABLE_ELEMENTS && out.byteOffset % this.width === 0 ? this.table() : null;
+    if (table === null) {
+      super.read(begin, end, out, scattered);
+      return;
+    }
+    const words = bytePool.take(Math.min(BLOCK_ELEMENTS, end - begin) * 2);
+    for (let at = begin; at < end; at += BLOCK_ELEMENTS) {
+      const count = Math.min(BLOCK_ELEMENTS, end - at);
+      this.of.read(at, at + count, words.subarray(0, count * 2), scattered);
+      const from = new Uint16Array(words.buffer, words.byteOffset, count);
+      const offset = out.byteOffset + (at - begin) * this.width;
+      const to =
+        this.width === 2 ? new Uint16Array(out.buffer, offset, count) : new Uint32Array(out.buffer, offset, count);
+      for (let i = 0; i < count; i++) to[i] = table[from[i] ?? 0] ?? 0;
+    }
+    bytePool.give(words);
+  }
+
+  /** Null where the operand or the result is too wide. */
+  private table(): MapTable | null {
+    const { dtype } = this.of;
+    if ((dtype !== 'BF16' && dtype !== 'F16') || this.width > 4) return null;
+    const key = `${dtype} ${this.kind} ${String(this.by)} ${this.float}`;
+    const known = tables.get(key);
+    if (known !== undefined) return known;
+    if (tables.size >= MAX_TABLES) tables.clear();
+    const bits = Uint16Array.from({ length: 65536 }, (_, i) => i);
+    const values = new Float64Array(65536);
+    decodeFloats(dtype, Buffer.from(bits.buffer), bits.length, values);
+    this.apply(values, values.length);
+    const made = this.width === 2 ? new Uint16Array(65536) : new Uint32Array(65536);
+    encodeFloats(this.float, values, values.length, Buffer.from(made.buffer));
+    tables.set(key, made);
+    return made;
   }
 }
 

@@ -7,7 +7,8 @@ import { fillNormal, randomStream } from '../random/index.ts';
 import type { RandomStream } from '../random/index.ts';
 import { roundFloats } from './codec.ts';
 import type { FloatDtype } from './codec.ts';
-import { BLOCK_ELEMENTS, ComputedValue, Value, floatPool } from './value.ts';
+import type { Value } from './value.ts';
+import { BLOCK_ELEMENTS, ComputedValue, floatPool } from './value.ts';
 
 /** Extra directions of the subspace iteration, so that the wanted ones converge fast. */
 const OVERSAMPLING = 8;

@@ -254,6 +254,8 @@ export class SourceSet {
 
   /** sha256 (hex) over the tensor's bytes on disk; reads whatever has not passed by yet. */
   async digest(from: number, name: string, signal?: AbortSignal): Promise<string> {
+    const known = this.knownDigest(from, name);
+    if (known !== undefined) return known;
     const tensor = this.tensor(from, name);
     const buffer = Buffer.from(new ArrayBuffer(Math.min(BLOCK, tensor.bytes)));
     for (;;) {

@@ -156,6 +156,7 @@ class Run {
   private readonly notes: string[] = [];
   private journal: JournalWriter | undefined;
   private sink: WriteSink | undefined;
+  private documents: Promise<ManifestDocument[]> | undefined;
   private finished = new Map<string, JournalFile>();
   /** From here on the working folder holds something of ours. */
   private staged = false;
@@ -191,11 +192,14 @@ class Run {
     const clones = options.clone !== false && plan.recipe.output.clone !== false && (await this.clonesHere(layout));
     await this.checkSpace(layout, clones);
 
+    let workSynced: Promise<void> = Promise.resolve();
     if (earlier === null) {
       await startStaging(place, RESUME_HINT);
       this.staged = true;
       this.journal = await JournalWriter.create(place.journal, header);
-      await syncFolder(place.work);
+      // The folder's entries need not be durable before the first finish mark is; the journal's sync comes later.
+      workSynced = syncFolder(place.work);
+      workSynced.catch(() => undefined);
     } else {
       this.staged = true;
       this.journal = await JournalWriter.continue(place.journal, earlier);
@@ -216,13 +220,18 @@ class Run {
     });
     this.sink = sink;
     await sink.start();
+    // Small files beside the weights become durable while the weights are produced.
+    this.documents = this.writeDocuments();
+    this.documents.catch(() => undefined);
     await produce(sink.needed(), this.evaluator, sink, signal);
-    await sink.finishAll();
     sources.checkUnchanged();
+    await options.onStep?.('produced');
+    // All bytes are under way: manifest and weights become durable together.
+    const weights = Promise.all([sink.finishAll(), workSynced]);
+    weights.catch(() => undefined);
+    await this.writeManifest(layout, await this.documents);
+    await weights;
     progress.flush();
-
-    const documents = await this.writeDocuments();
-    await this.writeManifest(layout, documents);
     await this.journal.close();
     this.journal = undefined;
     await options.onStep?.('manifest');
@@ -301,11 +310,15 @@ class Run {
   private async writeDocuments(): Promise<ManifestDocument[]> {
     const { documents, notes } = await outputDocuments(this.plan, this.sources.checkpoints);
     this.notes.push(...notes);
-    const written: ManifestDocument[] = [];
-    for (const document of documents) {
-      written.push(await writeDocument(this.place.staging, document, this.options.signal));
-    }
-    return written;
+    const { signal } = this.options;
+    const written = await Promise.allSettled(
+      documents.map((document) => writeDocument(this.place.staging, document, signal)),
+    );
+    // All have ended, well or not, before a failure is passed on and the folder cleared.
+    return written.map((result) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    });
   }
 
   private async writeManifest(layout: PlanContents, documents: readonly ManifestDocument[]): Promise<void> {
@@ -315,7 +328,7 @@ class Run {
     await writeManifest(join(place.staging, MANIFEST_NAME), {
       toolVersion: TOOL_VERSION,
       created: new Date().toISOString(),
-      documents: [...documents],
+      documents,
       sources: recorded,
       resolved: this.evaluator.resolved.toJSON(),
       notes: [...this.notes],
@@ -330,6 +343,7 @@ class Run {
   async afterFailure(error: unknown): Promise<unknown> {
     const { place } = this;
     await this.sink?.abandon();
+    await this.documents?.catch(() => undefined);
     await this.journal?.close().catch(() => undefined);
     this.journal = undefined;
     if (!this.staged) {

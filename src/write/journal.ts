@@ -84,11 +84,11 @@ export class JournalWriter {
     private position: number,
   ) {}
 
-  /** A new journal with its header, durable. */
+  /** A new journal. Its header becomes durable with, and before, the first line: nothing counts without one. */
   static async create(path: string, header: JournalHeader): Promise<JournalWriter> {
     try {
       const writer = new JournalWriter(await open(path, 'wx'), 0);
-      await writer.append(header);
+      writer.queue.push(`${JSON.stringify(header)}\n`);
       return writer;
     } catch (error) {
       throw writeFailure(error, 'journal.jsonl');
@@ -103,9 +103,9 @@ export class JournalWriter {
     return new JournalWriter(handle, contents.validBytes);
   }
 
-  /** Resolves when the line is on disk. */
-  append(line: JournalHeader | JournalFile): Promise<void> {
-    this.queue.push(`${JSON.stringify(line)}\n`);
+  /** Resolves when the lines are on disk. */
+  append(...lines: readonly JournalFile[]): Promise<void> {
+    for (const line of lines) this.queue.push(`${JSON.stringify(line)}\n`);
     const previous = this.flushing ?? Promise.resolve();
     this.flushing = previous.then(() => this.flush());
     return this.flushing;

@@ -2,7 +2,7 @@
  * The output's weight files while they are written: positional writes on the thread pool, few descriptors open at a time,
  * never through a link.
  */
-import { close, constants, fstat, fsync, open, write } from 'node:fs';
+import { close, constants, fdatasync, fstat, fsync, open, write } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { writeFailure } from './failure.ts';
@@ -10,15 +10,25 @@ import { writeFailure } from './failure.ts';
 const openAsync = promisify(open);
 const closeAsync = promisify(close);
 const fsyncAsync = promisify(fsync);
+const fdatasyncAsync = promisify(fdatasync);
 const fstatAsync = promisify(fstat);
 
 /** Absent on Windows, where links need rights that few have. */
 const NO_FOLLOW: number = (constants as { readonly O_NOFOLLOW?: number }).O_NOFOLLOW ?? 0;
 const MAX_OPEN = 200;
+/** A file's data is sent to disk whenever this much has come together, while more is produced. */
+const FLUSH_BYTES = 16 << 20;
+/** Files made durable at once: one thread of the pool's four is left for everything else. */
+const MAX_FINISHING = 3;
 
 interface Handle {
   readonly fd: Promise<number>;
   pending: number;
+  /** Bytes written since the last flush. */
+  unflushed: number;
+  /** The flush under way, or the last one. */
+  flushed: Promise<void>;
+  finishing: boolean;
 }
 
 /** Writes all of `bytes` at `position`. */
@@ -39,6 +49,9 @@ export function writeFully(fd: number, bytes: Buffer, position: number): Promise
 export class OutputFiles {
   private readonly handles = new Map<string, Handle>();
   private readonly created = new Set<string>();
+  private flushing = false;
+  private finishing = 0;
+  private readonly waiting: (() => void)[] = [];
 
   constructor(private readonly folder: string) {}
 
@@ -57,9 +70,14 @@ export class OutputFiles {
     const fd = openAsync(join(this.folder, name), flags, 0o644);
     // Met by whoever awaits it; must not count as unhandled before that.
     fd.catch(() => undefined);
-    const handle = { fd, pending: 0 };
+    const handle: Handle = { fd, pending: 0, unflushed: 0, flushed: Promise.resolve(), finishing: false };
     this.handles.set(name, handle);
     return handle;
+  }
+
+  /** Takes over a file that was made by other means (a clone). */
+  adopt(name: string): void {
+    this.created.add(name);
   }
 
   private closeIdle(): void {
@@ -76,7 +94,10 @@ export class OutputFiles {
     const handle = this.handle(name);
     handle.pending += 1;
     try {
-      await writeFully(await handle.fd, bytes, position);
+      const fd = await handle.fd;
+      await writeFully(fd, bytes, position);
+      handle.unflushed += bytes.length;
+      if (handle.unflushed >= FLUSH_BYTES) this.flushSome();
     } catch (error) {
       throw writeFailure(error, name);
     } finally {
@@ -84,12 +105,46 @@ export class OutputFiles {
     }
   }
 
+  /** Starts writing the file with most waiting data to disk while more is produced; one at a time. */
+  private flushSome(): void {
+    if (this.flushing) return;
+    let most: Handle | undefined;
+    for (const handle of this.handles.values()) {
+      if (handle.unflushed >= (most?.unflushed ?? FLUSH_BYTES) && !handle.finishing) most = handle;
+    }
+    if (most === undefined) return;
+    const handle = most;
+    this.flushing = true;
+    handle.pending += 1;
+    handle.unflushed = 0;
+    handle.flushed = handle.fd
+      .then(fdatasyncAsync)
+      // A failure shows again, and counts, when the file is finished.
+      .catch(() => undefined)
+      .then(() => {
+        handle.pending -= 1;
+        this.flushing = false;
+        this.flushSome();
+      });
+  }
+
   /** Makes a file durable and closes it; gives its size and time as they are now. */
   async finish(name: string): Promise<{ readonly size: number; readonly mtimeMs: number }> {
     const handle = this.handle(name);
+    handle.pending += 1;
+    handle.finishing = true;
     try {
       const fd = await handle.fd;
-      await fsyncAsync(fd);
+      // The descriptor must not be closed, and its number given away, under a flush.
+      await handle.flushed;
+      while (this.finishing >= MAX_FINISHING) await new Promise<void>((resolve) => this.waiting.push(resolve));
+      this.finishing += 1;
+      try {
+        await fsyncAsync(fd);
+      } finally {
+        this.finishing -= 1;
+        this.waiting.shift()?.();
+      }
       const { size, mtimeMs } = await fstatAsync(fd);
       this.handles.delete(name);
       await closeAsync(fd);
@@ -103,6 +158,11 @@ export class OutputFiles {
   async close(): Promise<void> {
     const open = [...this.handles.values()];
     this.handles.clear();
-    await Promise.all(open.map(({ fd }) => fd.then(closeAsync, () => undefined)));
+    await Promise.all(
+      open.map(async ({ fd, flushed }) => {
+        await flushed;
+        await fd.then(closeAsync, () => undefined);
+      }),
+    );
   }
 }

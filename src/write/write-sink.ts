@@ -1,5 +1,5 @@
 /** Puts produced contents into files, finishes files as they become whole, and clones those that can share their blocks. */
-import { copyFile, constants as fs, open, rm, stat } from 'node:fs/promises';
+import { copyFile, constants as fs, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MoeError } from '../common/errors.ts';
 import type { SourceSet } from '../evaluate/index.ts';
@@ -41,9 +41,9 @@ export class WriteSink implements Sink {
   private readonly digests = new Map<number, string>();
   private readonly reported = new Set<string>();
   private readonly whole = new Set<string>();
-  private readonly finishing: Promise<void>[] = [];
-  /** fsync one file after the other: side by side they only fight for the disk. */
-  private turn: Promise<void> = Promise.resolve();
+  /** Files that wait to be made durable, and the loop that does it. */
+  private ready: number[] = [];
+  private finishing: Promise<void> | undefined;
   private failure: unknown;
   private abandoned = false;
   clonedFiles = 0;
@@ -85,10 +85,9 @@ export class WriteSink implements Sink {
       if (state.by === 'data') {
         await this.output.write(state.planned.file.name, state.planned.header, 0);
         this.arrived(index, state.planned.header.length);
-      } else if (state.by === 'clone' && this.states[state.planned.cloneOf ?? -1]?.by === 'earlier') {
-        this.schedule(() => this.clone(index));
       }
     }
+    for (const [index, { by }] of this.states.entries()) if (by === 'earlier') this.enqueueClones(index);
   }
 
   async put(content: Content, offset: number, bytes: Buffer): Promise<void> {
@@ -122,55 +121,68 @@ export class WriteSink implements Sink {
   }
 
   private finishIfWhole(index: number, state: FileState): void {
-    if (state.missing !== 0 || state.undigested !== 0 || state.started || this.abandoned) return;
+    if (state.missing !== 0 || state.undigested !== 0 || state.started) return;
     state.started = true;
-    this.schedule(async () => {
-      const { name } = state.planned.file;
-      const { size, mtimeMs } = await this.output.finish(name);
-      await this.mark(state, size, mtimeMs);
-    });
-    for (const [other, { planned, by }] of this.states.entries()) {
-      if (by === 'clone' && planned.cloneOf === index) this.schedule(() => this.clone(other));
+    this.enqueue(index);
+    this.enqueueClones(index);
+  }
+
+  private enqueueClones(leader: number): void {
+    for (const [index, { planned, by }] of this.states.entries()) {
+      if (by === 'clone' && planned.cloneOf === leader) this.enqueue(index);
     }
   }
 
-  /** Runs `work` after all that was scheduled before it. */
-  private schedule(work: () => Promise<void>): void {
-    this.turn = this.turn.then(async () => {
-      if (this.failure !== undefined || this.abandoned) return;
+  private enqueue(index: number): void {
+    this.ready.push(index);
+    this.finishing ??= this.finishLoop().finally(() => {
+      this.finishing = undefined;
+    });
+  }
+
+  /** Finishes whatever is ready, all of it together: on a journalling file system a batch costs hardly more than a file. */
+  private async finishLoop(): Promise<void> {
+    // Contents that end together get the chance to be one batch.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.ready.length > 0 && this.failure === undefined && !this.abandoned) {
+      const batch = this.ready;
+      this.ready = [];
       try {
-        await work();
+        await this.finishBatch(batch);
       } catch (error) {
         this.failure ??= error;
       }
-    });
-    this.finishing.push(this.turn);
+    }
   }
 
-  /** Makes file `index` out of the one that it shares its data with; copies where cloning fails after all. */
-  private async clone(index: number): Promise<void> {
-    const state = this.states[index];
-    const leader = state?.planned.cloneOf;
-    const from = leader === null || leader === undefined ? undefined : this.states[leader]?.planned;
-    if (state === undefined || from === undefined) return;
-    const { planned } = state;
-    const path = join(this.input.folder, planned.file.name);
-    const source = join(this.input.folder, from.file.name);
-    try {
-      await this.shareOrCopy(source, path, planned);
-      const file = await open(path, 'r+');
-      try {
-        await file.write(planned.header, 0, planned.header.length, 0);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      const { size, mtimeMs } = await stat(path);
-      this.input.progress.add(planned.bytes, planned.file.name);
-      await this.mark(state, size, mtimeMs);
-    } catch (error) {
-      throw writeFailure(error, planned.file.name);
+  private async finishBatch(batch: readonly number[]): Promise<void> {
+    const states = batch.flatMap((index) => this.states[index] ?? []);
+    for (const state of states) if (state.by === 'clone') await this.clone(state.planned);
+    const durable = await Promise.all(
+      states.map(async (state) => ({ state, ...(await this.output.finish(state.planned.file.name)) })),
+    );
+    const marks = durable.map(({ state, size, mtimeMs }) => this.markOf(state.planned, size, mtimeMs));
+    await this.input.journal.append(...marks);
+    for (const { planned, by } of states) {
+      this.whole.add(planned.file.name);
+      this.input.progress.tensors(planned.tensors.length);
+      if (by === 'clone') this.input.progress.add(planned.bytes, planned.file.name);
+      await this.input.onStep?.(`file ${planned.file.name}`);
     }
+  }
+
+  /** Makes a file out of the one that it shares its data with; copies where cloning fails after all. */
+  private async clone(planned: PlannedFile): Promise<void> {
+    const from = this.states[planned.cloneOf ?? -1]?.planned;
+    if (from === undefined) return;
+    const { name } = planned.file;
+    try {
+      await this.shareOrCopy(join(this.input.folder, from.file.name), join(this.input.folder, name), planned);
+    } catch (error) {
+      throw writeFailure(error, name);
+    }
+    this.output.adopt(name);
+    await this.output.write(name, planned.header, 0);
   }
 
   private async shareOrCopy(source: string, path: string, planned: PlannedFile): Promise<void> {
@@ -185,9 +197,8 @@ export class WriteSink implements Sink {
     }
   }
 
-  /** Checks the size and makes the finish mark durable. */
-  private async mark(state: FileState, size: number, mtimeMs: number): Promise<void> {
-    const { planned } = state;
+  /** The finish mark of a file that has the size it must have. */
+  private markOf(planned: PlannedFile, size: number, mtimeMs: number): JournalFile {
     if (size !== planned.bytes) {
       throw new MoeError(
         'internal',
@@ -196,16 +207,13 @@ export class WriteSink implements Sink {
         { file: planned.file.name },
       );
     }
-    await this.input.journal.append({
+    return {
       file: planned.file.name,
       size,
       mtimeMs,
       digests: planned.tensors.map((_, index) => this.digestsOf(planned, index)),
       sources: this.newSourceDigests(planned),
-    });
-    this.whole.add(planned.file.name);
-    this.input.progress.tensors(planned.tensors.length);
-    await this.input.onStep?.(`file ${planned.file.name}`);
+    };
   }
 
   /** Digests of source tensors that became known and that no earlier line has. */
@@ -241,7 +249,7 @@ export class WriteSink implements Sink {
 
   /** Waits until every file is finished; throws what failed meanwhile. */
   async finishAll(): Promise<void> {
-    while (this.finishing.length > 0) await this.finishing.shift();
+    while (this.finishing !== undefined) await this.finishing;
     if (this.failure !== undefined) throw this.failure;
     const unfinished = this.states.find(({ planned }) => !this.whole.has(planned.file.name));
     if (unfinished !== undefined) {
@@ -252,7 +260,7 @@ export class WriteSink implements Sink {
   /** Stops finishing files and closes everything, after a failure. */
   async abandon(): Promise<void> {
     this.abandoned = true;
-    await this.turn.catch(() => undefined);
+    await this.finishing?.catch(() => undefined);
     await this.output.close();
   }
 
