@@ -63,7 +63,9 @@ export class RunnableModel {
 
   /** The session for a kind of forward; created on first use and kept. */
   async session(options: Partial<ForwardOptions>): Promise<Session> {
-    const full: ForwardOptions = { ...FORWARD_DEFAULTS, ...options };
+    // Packed weights have no casts to save, and would be held twice for branches.
+    const experts = this.settings.weights === 'packed' ? 'flat' : 'branch';
+    const full: ForwardOptions = { ...FORWARD_DEFAULTS, experts, ...options };
     const key = JSON.stringify(full);
     const known = this.#sessions.get(key);
     if (known !== undefined) return known;

@@ -134,7 +134,7 @@ describe('weights in two bytes', () => {
     const shape = { experts: 4, topK: 2 };
     const source = mixtralSource(shape, 11, dtype);
     const stored = new RunnableModel(mixtralConfig(shape), source, SETTINGS);
-    const widened = new RunnableModel(mixtralConfig(shape), source, { weights: 'widen', threads: 1 });
+    const widened = new RunnableModel(mixtralConfig(shape), source, { weights: 'packed', threads: 1 });
     const ids = sequence(9, 4);
     const [a, b] = [await stored.logits({ rows: [ids] }), await widened.logits({ rows: [ids] })];
     expect(worst(a.data, b.data)).toBeLessThan(1e-6);
