@@ -117,7 +117,14 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
       startedAt: startedAt / 1000,
       seconds: (now() - startedAt) / 1000,
       resumed: runner.resumed,
-      notes: [...new Set([...tasks.flatMap((t) => t.notes), ...absent, ...(journal?.notes ?? [])])],
+      notes: [
+        ...new Set([
+          ...tasks.flatMap((t) => t.notes),
+          ...cutNote(tasks, scorer.maxLength),
+          ...absentNote(absent),
+          ...(journal?.notes ?? []),
+        ]),
+      ],
     };
   } finally {
     await journal?.close();
@@ -134,10 +141,31 @@ async function buildAll(
   for (const task of selection.tasks) {
     checkCancelled(options.signal, false);
     const made = await buildTask(task, store, { limit: options.limit, numFewshot: options.numFewshot });
-    if (made === undefined) absent.push(`${task.name}: no records in the data; left out`);
+    if (made === undefined) absent.push(task.name);
     else built.push(made);
   }
   return { built, absent };
+}
+
+function few(names: readonly string[]): string {
+  return names.slice(0, 4).join(', ') + (names.length > 4 ? ` and ${names.length - 4} more` : '');
+}
+
+function absentNote(absent: readonly string[]): string[] {
+  return absent.length === 0 ? [] : [`no records in the data for ${absent.length} tasks, left out: ${few(absent)}`];
+}
+
+/** One line for all tasks: a full MMLU run has 57. */
+function cutNote(tasks: readonly TaskRun[], maxLength: number): string[] {
+  const cut = tasks.flatMap((t) => {
+    const n = t.kind === 'choice' ? t.docs.filter((d) => d.cut > 0).length : 0;
+    return n === 0 ? [] : [{ name: t.task.name, n }];
+  });
+  if (cut.length === 0) return [];
+  const total = cut.reduce((sum, c) => sum + c.n, 0);
+  return [
+    `${total} prompts were longer than ${maxLength} tokens and were cut from the left, BOS first, as in the harness: ${few(cut.map((c) => `${c.name} (${c.n})`))}`,
+  ];
 }
 
 function groupsAbove(task: string, groups: readonly TaskGroup[]): string[] {

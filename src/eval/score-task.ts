@@ -131,22 +131,12 @@ export async function scoreChoiceTask(built: BuiltChoiceTask, context: ScoreCont
     effective: docs.length,
     digests: digests.result(),
     dataFiles: built.dataFiles,
-    notes: [...built.notes, ...choiceNotes(task.name, docs, leftOut, maxLength)],
+    notes: [...built.notes, ...choiceNotes(task.name, docs, leftOut)],
   };
 }
 
-function choiceNotes(
-  name: string,
-  docs: readonly ScoredDoc[],
-  leftOut: readonly LeftOut[],
-  maxLength: number,
-): string[] {
+function choiceNotes(name: string, docs: readonly ScoredDoc[], leftOut: readonly LeftOut[]): string[] {
   const notes: string[] = [];
-  const cut = docs.filter((d) => d.cut > 0).length;
-  if (cut > 0)
-    notes.push(
-      `${name}: ${cut} of ${docs.length} prompts were longer than ${maxLength} tokens and were cut from the left, BOS first, as in the harness`,
-    );
   if (leftOut.length > 0) {
     const ids = leftOut.slice(0, 8).map((d) => `${d.docId} (${d.reason})`);
     notes.push(

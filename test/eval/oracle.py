@@ -1,11 +1,25 @@
-"""Runs lm-evaluation-harness with log-likelihoods that are a hash of the ids; writes its results and samples."""
+"""
+Makes the oracle-*.json.gz fixtures: runs lm-evaluation-harness 0.4.13 with log-likelihoods that are a hash of the token ids
+(the same recipe as HashScorer in helpers/fake-scorer.ts) and writes its results and samples. Not part of any test run.
+
+    pip install lm_eval==0.4.13 datasets==5.2.0 torch
+    python oracle.py DATA OUT.json.gz toy|toy-bos|TOKENIZER_FOLDER TASKS LIMIT SHOTS MAX_LENGTH BOOTSTRAP
+
+    cd test/eval; ALL=copa,hellaswag,piqa,arc_easy,arc_challenge,winogrande,openbookqa,boolq,lambada_openai,lambada_standard
+    python oracle.py fixtures/data fixtures/oracle-bos-0shot.json.gz toy-bos $ALL,wikitext 0 0 2048 100000
+    python oracle.py fixtures/data fixtures/oracle-nobos-3shot.json.gz toy $ALL 6 3 300 2000
+    python oracle.py fixtures/data fixtures/oracle-mmlu-2shot.json.gz toy-bos mmlu_anatomy,... 3 2 600 1000
+    python oracle.py fixtures/data fixtures/oracle-rolling-short.json.gz toy-bos wikitext 0 0 50 1000
+"""
 import sys, os, json, hashlib, gzip, struct
 os.environ["HF_DATASETS_OFFLINE"]="1"; os.environ["HF_HUB_OFFLINE"]="1"; os.environ["DISABLE_MULTIPROC"]="1"
 import datasets
 DATA=sys.argv[1]; OUT=sys.argv[2]; TOK=sys.argv[3]; TASKS=sys.argv[4].split(','); LIMIT=int(sys.argv[5]); SHOTS=int(sys.argv[6]); MAXLEN=int(sys.argv[7]); BOOT=int(sys.argv[8]) if len(sys.argv)>8 else 1000
-ADD_BOS = None
 def rows(f): return [json.loads(l) for l in open(os.path.join(DATA,f),'rb').read().split(b'\n') if l.strip()]
-def ds(rs): return datasets.Dataset.from_list(rs)
+def ds(rs):
+    # Columns in order of first appearance, null where absent: what load_dataset("json") makes of a file.
+    columns = list(dict.fromkeys(k for r in rs for k in r))
+    return datasets.Dataset.from_dict({k: [r.get(k) for r in rs] for k in columns})
 def fake_load(path=None,name=None,**kw):
     if path=='cais/mmlu':
         return datasets.DatasetDict({s: ds([r for r in rows(f'mmlu/{s}.jsonl') if r['subject']==name]) for s in ('test','dev')})
@@ -41,7 +55,7 @@ class Hash(TemplateLM):
             from transformers import AutoTokenizer
             self.tokenizer=AutoTokenizer.from_pretrained(TOK)
         self.max_length=MAXLEN; self.log=[]
-        self.add_bos_token=ADD_BOS
+        self.add_bos_token=None
     @property
     def eot_token_id(self): return self.tokenizer.eos_token_id
     @property

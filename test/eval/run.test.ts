@@ -139,7 +139,7 @@ describe('runEvaluation', () => {
     expect(run.tasks.map((t) => t.task.name)).toEqual(['mmlu_sociology', 'mmlu_us_foreign_policy']);
     expect(group?.effective).toBe(8);
     expect(group?.absent).toHaveLength(10);
-    expect(run.notes.join('\n')).toContain('mmlu_econometrics: no records in the data; left out');
+    expect(run.notes.join('\n')).toContain('no records in the data for 10 tasks, left out: mmlu_econometrics, ');
   });
 
   it('acc_bytes and acc_norm come along where the task does not list them, except for partial scoring', async () => {

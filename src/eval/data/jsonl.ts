@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { MoeError, grouped, messageOf } from '../../common/errors.ts';
+import type { Json } from '../python/json.ts';
 import type { Row, RowSet } from './rows.ts';
 import { isRow, typeName } from './rows.ts';
 
@@ -69,7 +70,33 @@ export async function readJsonRows(path: string, shownAs = path): Promise<RowSet
   }
   if (heldBytes > 0) take(Buffer.concat(held));
   if (whole !== undefined) return rowsOfList(shownAs, whole.join('\n'));
-  return { rows, files: [shownAs], place: (i) => ({ file: shownAs, where: `line ${lines[i] ?? i + 1}` }) };
+  return {
+    rows: alignColumns(rows),
+    files: [shownAs],
+    place: (i) => ({ file: shownAs, where: `line ${lines[i] ?? i + 1}` }),
+  };
+}
+
+/**
+ * Gives all records the same fields in the same order, that of first appearance, with null for absent ones: what the harness's
+ * data library does, and so what its document hashes are over.
+ */
+export function alignColumns(rows: readonly Row[]): readonly Row[] {
+  const columns = new Set(rows.flatMap((row) => Object.keys(row)));
+  const order = [...columns];
+  const same = (row: Row): boolean => {
+    const keys = Object.keys(row);
+    return keys.length === order.length && keys.every((key, i) => key === order[i]);
+  };
+  return rows.map((row) => {
+    if (same(row)) return row;
+    const aligned: Record<string, Json> = {};
+    for (const key of order) {
+      const value = Object.hasOwn(row, key) ? (row[key] ?? null) : null;
+      Object.defineProperty(aligned, key, { value, enumerable: true, configurable: true, writable: true });
+    }
+    return aligned;
+  });
 }
 
 function rowsOfList(file: string, text: string): RowSet {
@@ -88,7 +115,7 @@ function rowsOfList(file: string, text: string): RowSet {
     }
     return row;
   });
-  return { rows, files: [file], place: (i) => ({ file, where: `row ${i}` }) };
+  return { rows: alignColumns(rows), files: [file], place: (i) => ({ file, where: `row ${i}` }) };
 }
 
 function bad(file: string, line: number, what: string, cause?: unknown): MoeError {

@@ -141,10 +141,10 @@ async function fewshotPrefixes(
     const prefix = task.description + shots.slice(0, k).join('');
     return { at: () => prefix };
   }
-  const keys = pool.rows.map((row) => JSON.stringify(row));
+  const keys = pool.rows.map(rowKey);
   const random = new PythonRandom(FEWSHOT_SEED);
   const prefixes = evalRows.rows.slice(0, docs).map((row) => {
-    const own = dropEvalDoc ? JSON.stringify(row) : undefined;
+    const own = dropEvalDoc ? rowKey(row) : undefined;
     const others = (): number[] => keys.flatMap((key, j) => (key === own ? [] : [j]));
     let drawn =
       sampler === 'first_n' ? others() : random.sampleIndices(shots.length, draw).filter((j) => keys[j] !== own);
@@ -162,6 +162,11 @@ async function fewshotPrefixes(
     );
   });
   return { at: (docId) => prefixes[docId] ?? '' };
+}
+
+/** Equal for records with equal fields in any order, as Python compares them. */
+function rowKey(row: Row): string {
+  return JSON.stringify(Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 async function loadPool(task: ChoiceTask, store: DataStore): Promise<LoadedSplit> {

@@ -1,0 +1,28 @@
+/** Evaluation without a runtime: tasks, scoring rules, results, comparison and expert traces over an injected `Scorer`. */
+export type { EvaluationOptions } from './run.ts';
+export { runEvaluation } from './run.ts';
+export type * from './run-types.ts';
+export type * from './scorer.ts';
+export type { EncodeRules, RuleProfile } from './encode.ts';
+export { DEFAULT_PROFILE, RULE_PROFILES } from './encode.ts';
+export { splitsAfterNewline } from './prefix-cache.ts';
+export { requestDigest } from './digests.ts';
+export type { DataSource } from './data/store.ts';
+export { loadTaskFile } from './tasks/custom.ts';
+export { mmluGroupOf, mmluSubject } from './tasks/mmlu.ts';
+export { builtinTask, taskNames } from './tasks/registry.ts';
+export type { MetricName, Task, TaskGroup } from './tasks/types.ts';
+export { CLOSE_MARGIN, harnessResults, partialBanner } from './results.ts';
+export { sampleLines, samplesOf } from './samples.ts';
+export type { ComparableDoc, Flip, PairedCounts, RunComparison } from './compare.ts';
+export { comparableDocs, compareRuns, mcnemarExact } from './compare.ts';
+export type { ImportedMetric, ImportedRun, ImportedTask } from './import-results.ts';
+export { importHarnessResults, importHarnessSamples } from './import-results.ts';
+export { applyStopStrings, extractAnswer, summariseCuts } from './stop-strings.ts';
+export { wilsonInterval } from './metrics.ts';
+export type * from './trace-types.ts';
+export { COUNTED, ExpertTrace, PAD, PREFIX } from './trace.ts';
+export type { LayerReport, TraceReport } from './trace-report.ts';
+export { TRACE_DEFINITIONS, traceReport } from './trace-report.ts';
+export { coactivationCsv, domainsCsv, expertsCsv, layersCsv, traceJson } from './trace-export.ts';
+export { expertCapacity } from './trace-capacity.ts';
