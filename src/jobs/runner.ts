@@ -34,7 +34,7 @@ interface Running {
 }
 
 /** How often other windows are told of progress, by file. */
-const LIVE_MS = 1000;
+const LIVE_MS = 250;
 
 export class JobRunner {
   private readonly running = new Map<string, Running>();

@@ -85,14 +85,15 @@ describe('a window that is killed', () => {
     await writeSampleCheckpoint(dense);
     // This window only looks on.
     const service = await JobService.open({ folder, entry, store: { pollMs: 30 } });
-    const text = 'experts: 4\nexpert_init: {method: noise, std: 0.01, ratio: 0.5}\noutput: {shard_size: 500kB}\n';
-    const { id } = await service.add(upcycleOf(dense, out, {}, text));
+    const text = 'experts: 16\nexpert_init: {method: noise, std: 0.01, ratio: 0.5}\noutput: {shard_size: 500kB}\n';
+    const { id } = await service.add(upcycleOf(dense, out, { keepPartial: false }, text));
     const killed = start(window, folder, entry);
     await until(
       () => {
         const job = service.get(id);
         if (job !== null && job.ended !== null) throw new Error(`ended too soon: ${JSON.stringify(job.error)}`);
-        return job?.usage !== null && (job?.progress?.bytesDone ?? 0) > 0;
+        const { bytesDone = 0, bytesTotal = 0 } = job?.progress ?? {};
+        return job?.usage !== null && bytesDone > 0.4 * bytesTotal && bytesTotal > 0;
       },
       'the other window to be writing',
       60_000,
@@ -108,6 +109,9 @@ describe('a window that is killed', () => {
     const resumed = await service.resume(id);
     const job = await service.ended(resumed.id);
     expect(job.error).toBeNull();
+    // Nobody wished it cancelled: what was finished is kept, whatever the job says of cancelling.
+    const report = (await service.result(resumed.id))?.report;
+    expect(report).toMatchObject({ resumedFiles: expect.toSatisfy((n: number) => n > 0) as number });
     expect(existsSync(join(out, 'moe-manifest.json'))).toBe(true);
     await service.dispose();
   }, 120_000);

@@ -185,7 +185,10 @@ describe('validation', () => {
   it('refuses bad params before they are sent', async () => {
     const { left, right } = pair();
     let called = 0;
-    right.handle(double, ({ n }) => ({ n: (called++, n) }));
+    right.handle(double, (params) => {
+      called++;
+      return params;
+    });
     expect(await rejection(left.request(double, { n: 'two' } as never))).toMatchObject({ code: 'rpc-invalid' });
     expect(called).toBe(0);
   });
@@ -193,7 +196,10 @@ describe('validation', () => {
   it('refuses bad params that arrive', async () => {
     const { right, ports, faults } = pair();
     let called = 0;
-    right.handle(double, ({ n }) => ({ n: (called++, n) }));
+    right.handle(double, (params) => {
+      called++;
+      return params;
+    });
     ports.port1.postMessage({ jsonrpc: '2.0', id: 7, method: 't/double', params: { value: { n: 'two' } } });
     ports.port1.postMessage({ jsonrpc: '2.0', id: 8, method: 't/double', params: 'nonsense' });
     await sleep(20);
