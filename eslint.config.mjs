@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'packages/*/dist/**', 'node_modules/**', '.cache/**', '.venv/**', 'out/**', 'tmp/**'] },
+  { ignores: ['dist/**', 'packages/*/dist/**', 'node_modules/**', '.cache/**', '.venv/**', 'out/**', 'tmp/**', 'test/*/out/**'] },
   ...tseslint.configs.strict,
   {
     rules: {
