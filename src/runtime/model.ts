@@ -147,25 +147,24 @@ export class RunnableModel {
       input_ids: integers(row.ids, [1, length]),
       position_ids: integers(row.positions, [1, length]),
       ...Object.fromEntries(masks),
-      ...this.ropeFeeds(longest),
+      ...this.ropeFeeds(longest, length),
     };
   }
 
-  /** cos and sin for positions below `length`; kept between runs. */
-  ropeFeeds(length: number): Feeds {
+  /**
+   * cos and sin for texts of `length` positions; kept between runs. `row` is the number of tokens of a row where it is more
+   * (packed texts): the operator wants as many table rows, though it reads only those of the positions.
+   */
+  ropeFeeds(length: number, row: number = length): Feeds {
+    const { rope } = this.spec;
+    const fixed = ropeDependsOnLength(rope);
+    const needed = Math.max(length, row);
     const known = this.#tables;
-    const fits =
-      known !== null && (ropeDependsOnLength(this.spec.rope) ? known.length === length : known.length >= length);
+    const fits = known !== null && known.tables.positions >= needed && (!fixed || known.length === length);
     // Twice as many rows as asked for, so that growing sequences do not recompute them at every step.
-    const rows = ropeDependsOnLength(this.spec.rope) ? length : Math.max(64, 2 * length);
-    const kept = fits
-      ? known
-      : {
-          tables: ropeTables(this.spec.rope, rows, length),
-          length: ropeDependsOnLength(this.spec.rope) ? length : rows,
-        };
+    const kept = fits ? known : { tables: ropeTables(rope, fixed ? needed : Math.max(64, 2 * needed), length), length };
     this.#tables = kept;
-    const dims = [kept.tables.positions, this.spec.rope.dim / 2];
+    const dims = [kept.tables.positions, rope.dim / 2];
     return { rope_cos: floats(kept.tables.cos, dims), rope_sin: floats(kept.tables.sin, dims) };
   }
 

@@ -208,7 +208,15 @@ function withAddedTokens(
   }
   for (const content of [...named.values(), ...extraTokens(config)])
     add({ content, lstrip: false, rstrip: false, normalized: false, special: true });
-  return extra.length === 0 ? json : { ...json, added_tokens: [...listed, ...extra] };
+  // Absent steps mean none, as for the Rust library; this one insists on the fields.
+  return {
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: null,
+    ...json,
+    added_tokens: [...listed, ...extra],
+  };
 }
 
 function extraTokens(config: JsonObject): readonly string[] {

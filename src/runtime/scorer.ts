@@ -1,0 +1,169 @@
+/**
+ * Log-likelihoods for evaluation. Requests that begin alike share their beginnings: what all of a call have in common is run
+ * once and kept as keys and values; the rest is packed into rows as trees.
+ */
+import { MoeError } from '../common/errors.ts';
+import type { EvalTokenizer, Scorer, ScoreOptions, ScoreRequest, ScoreResult } from '../eval/scorer.ts';
+import { maskName, maskWindows } from '../model/forward.ts';
+import { packedMask, packSegments, pastMask } from '../model/masks.ts';
+import type { PackedRow } from '../model/masks.ts';
+import { commonPrefix, packRows } from '../model/packing.ts';
+import type { PackedSequences } from '../model/packing.ts';
+import type { TextTokenizer } from '../tokens/tokenizer.ts';
+import { Prefix } from './prefix.ts';
+import type { RunnableModel } from './model.ts';
+import { floatData, floats, integerData, integers } from './session.ts';
+import type { Feeds } from './session.ts';
+
+export interface ScorerSettings {
+  /** Longest input in tokens; the model's own when absent. */
+  readonly maxLength?: number;
+  /** Tokens of one run: enough to keep the matrix kernels busy, few enough that masks stay small. */
+  readonly tokensPerRow?: number;
+}
+
+/** A tokenizer as evaluation wants it. */
+export function evalTokenizer(tokenizer: TextTokenizer): EvalTokenizer {
+  return {
+    encode: (text, options) => tokenizer.encode(text, options),
+    decode: (ids) => tokenizer.decode(ids),
+    ...(tokenizer.bosId === undefined ? {} : { bosId: tokenizer.bosId }),
+    ...(tokenizer.eosId === undefined ? {} : { eosId: tokenizer.eosId }),
+  };
+}
+
+/** Common beginnings shorter than this are not worth a run of their own. */
+const SHORTEST_PREFIX = 48;
+
+export class ModelScorer implements Scorer {
+  readonly tokenizer: EvalTokenizer;
+  readonly maxLength: number;
+  readonly #budget: number;
+  #prefix: Prefix | null = null;
+
+  constructor(
+    private readonly model: RunnableModel,
+    tokenizer: TextTokenizer,
+    settings: ScorerSettings = {},
+  ) {
+    this.tokenizer = evalTokenizer(tokenizer);
+    this.maxLength = settings.maxLength ?? model.spec.maxPositions;
+    this.#budget = settings.tokensPerRow ?? 1024;
+  }
+
+  async loglikelihoods(requests: readonly ScoreRequest[], options: ScoreOptions): Promise<readonly ScoreResult[]> {
+    const inputs = requests.map(({ contextIds, continuationIds }) => {
+      if (contextIds.length === 0 || continuationIds.length === 0)
+        throw new MoeError('internal', 'empty-request', 'A request to score needs a context and a continuation.');
+      return [...contextIds, ...continuationIds].slice(0, -1);
+    });
+    const prefix = await this.#commonPrefix(requests, inputs);
+    const skip = prefix?.length ?? 0;
+    const tails = inputs.map((ids) => ids.slice(skip));
+    const results = new Array<ScoreResult>(requests.length);
+    let done = 0;
+    // Where frequencies depend on a text's length, only texts on the same side of the threshold may share a run.
+    const rows = packRows(tails, this.#budget, (index) => this.#lengthMatters(inputs[index]?.length ?? 0));
+    for (const row of rows) {
+      if (options.signal?.aborted === true) throw new MoeError('cancelled', 'cancelled', 'Scoring was cancelled.');
+      const scored = await this.#row(row, requests, prefix);
+      row.members.forEach((index, slot) => {
+        const result = scored[slot];
+        if (result !== undefined) results[index] = result;
+      });
+      done += row.members.length;
+      options.onProgress?.(done);
+    }
+    return results;
+  }
+
+  /** True for texts so long that their own length changes the rotary frequencies. */
+  #lengthMatters(length: number): boolean {
+    const { scaling, maxPositions } = this.model.spec.rope;
+    if (scaling.kind === 'dynamic') return length > maxPositions;
+    return scaling.kind === 'longrope' && length > scaling.originalMax;
+  }
+
+  /** Runs what all requests begin with, unless it is short; what must be scored never lies in it. */
+  async #commonPrefix(
+    requests: readonly ScoreRequest[],
+    inputs: readonly (readonly number[])[],
+  ): Promise<Prefix | null> {
+    const [first] = inputs;
+    if (first === undefined || inputs.length < 2 || inputs.some((ids) => this.#lengthMatters(ids.length))) return null;
+    let length = first.length;
+    inputs.forEach((ids, i) => {
+      length = Math.min(length, commonPrefix(first, ids), (requests[i]?.contextIds.length ?? 1) - 1);
+    });
+    if (length < SHORTEST_PREFIX) return null;
+    const ids = first.slice(0, length);
+    if (this.#prefix?.matches(ids) !== true) this.#prefix = await Prefix.run(this.model, ids);
+    return this.#prefix;
+  }
+
+  async #row(
+    packed: PackedSequences,
+    requests: readonly ScoreRequest[],
+    prefix: Prefix | null,
+  ): Promise<readonly ScoreResult[]> {
+    const row = packSegments(packed.segments);
+    const skip = prefix?.length ?? 0;
+    const at: number[] = [];
+    const targets: number[] = [];
+    const ends = packed.members.map((index, slot) => {
+      const { contextIds, continuationIds } = requests[index] ?? { contextIds: [], continuationIds: [] };
+      continuationIds.forEach((id, i) => {
+        at.push(packed.placeOf(slot, contextIds.length - 1 + i - skip));
+        targets.push(id);
+      });
+      return targets.length;
+    });
+    const feeds = prefix === null ? this.model.packedFeeds(row) : this.#feedsAfter(row, prefix);
+    const session = await this.model.session({ rows: 'chosen', head: 'targets', cache: prefix !== null });
+    const results = await session.run(
+      { ...feeds, rows: integers(at, [at.length]), targets: integers(targets, [targets.length]) },
+      ['logprob', 'greedy'],
+    );
+    const logprob = floatData(results.get('logprob'), 'logprob');
+    const greedy = integerData(results.get('greedy'), 'greedy');
+    return ends.map((end, slot) => {
+      const start = slot === 0 ? 0 : (ends[slot - 1] ?? 0);
+      let sum = 0;
+      let isGreedy = true;
+      for (let i = start; i < end; i++) {
+        sum += logprob[i] ?? Number.NaN;
+        isGreedy &&= greedy[i] === targets[i];
+      }
+      return { logprob: sum, isGreedy };
+    });
+  }
+
+  /** Inputs of a packed row whose texts all continue the prefix. */
+  #feedsAfter(row: PackedRow, prefix: Prefix): Feeds {
+    const length = row.ids.length;
+    this.model.checkIds(row.ids);
+    const positions = row.positions.map((position) => position + prefix.length);
+    const masks = maskWindows(this.model.spec).flatMap((window) => [
+      [maskName(window), floats(packedMask(row, window), [1, 1, length, length])] as const,
+      [
+        maskName(window, true),
+        floats(this.#pastMask(positions, prefix.length, window), [1, 1, length, prefix.length]),
+      ] as const,
+    ]);
+    const longest = Math.max(...positions) + 1;
+    return {
+      input_ids: integers(row.ids, [1, length]),
+      position_ids: integers(positions, [1, length]),
+      ...Object.fromEntries(masks),
+      ...this.model.ropeFeeds(longest, length),
+      ...prefix.feeds,
+    };
+  }
+
+  #pastMask(positions: readonly number[], filled: number, window: number | null): Float32Array {
+    if (window === null) return new Float32Array(positions.length * filled);
+    const mask = new Float32Array(positions.length * filled);
+    positions.forEach((position, i) => mask.set(pastMask(1, position, filled, filled, window), i * filled));
+    return mask;
+  }
+}

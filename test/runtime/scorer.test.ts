@@ -1,0 +1,171 @@
+/** Scores against one plain run per request, and against the real harness on stories260K. */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { ScoreRequest, ScoreResult } from '../../src/eval/scorer.ts';
+import { argMax } from '../../src/model/sampling.ts';
+import { RunnableModel } from '../../src/runtime/model.ts';
+import { ModelScorer } from '../../src/runtime/scorer.ts';
+import { loadTokenizerFolder } from '../../src/tokens/folder.ts';
+import { TextTokenizer } from '../../src/tokens/tokenizer.ts';
+import { openFolder, sharedFolder } from './folder.ts';
+import { mixtralConfig, mixtralSource, sequence } from './random-model.ts';
+
+const SETTINGS = { weights: 'stored', threads: 1 } as const;
+const anyTokenizer = new TextTokenizer({ tokenizerJson: { model: { type: 'BPE', vocab: { a: 0 }, merges: [] } } });
+
+/** The definition: one run per request. */
+async function oneByOne(model: RunnableModel, requests: readonly ScoreRequest[]): Promise<ScoreResult[]> {
+  const results: ScoreResult[] = [];
+  for (const { contextIds, continuationIds } of requests) {
+    const logits = await model.logits({ rows: [[...contextIds, ...continuationIds].slice(0, -1)] });
+    let logprob = 0;
+    let isGreedy = true;
+    continuationIds.forEach((id, i) => {
+      const at = contextIds.length - 1 + i;
+      const row = logits.data.subarray(at * logits.vocabulary, (at + 1) * logits.vocabulary);
+      logprob += (row[id] ?? Number.NaN) - Math.log(row.reduce((sum, v) => sum + Math.exp(v), 0));
+      isGreedy &&= argMax(row) === id;
+    });
+    results.push({ logprob, isGreedy });
+  }
+  return results;
+}
+
+function agree(actual: readonly ScoreResult[], expected: readonly ScoreResult[]): void {
+  expect(actual).toHaveLength(expected.length);
+  expected.forEach((result, i) => {
+    expect(actual[i]?.logprob).toBeCloseTo(result.logprob, 4);
+    expect(actual[i]?.isGreedy).toBe(result.isGreedy);
+  });
+}
+
+describe('scoring', () => {
+  const shape = { experts: 4, topK: 2, window: 40 };
+  const long = { ...mixtralConfig(shape), max_position_embeddings: 512 };
+
+  it('mixed requests, cut into small rows', async () => {
+    const model = new RunnableModel(long, mixtralSource(shape, 2), SETTINGS);
+    const requests: ScoreRequest[] = Array.from({ length: 20 }, (_, i) => ({
+      contextIds: sequence(3 + (i % 5), i % 4),
+      continuationIds: sequence(1 + (i % 3), 50 + i),
+    }));
+    const expected = await oneByOne(model, requests);
+    for (const tokensPerRow of [1, 30, 1000]) {
+      const progress: number[] = [];
+      const scorer = new ModelScorer(model, anyTokenizer, { tokensPerRow });
+      agree(await scorer.loglikelihoods(requests, { onProgress: (done) => progress.push(done) }), expected);
+      expect(progress.at(-1)).toBe(20);
+    }
+    await model.release();
+  });
+
+  it('a long common beginning is run once, and windows reach into it', async () => {
+    const model = new RunnableModel(long, mixtralSource(shape, 3), SETTINGS);
+    const common = sequence(100, 1);
+    const requests: ScoreRequest[] = Array.from({ length: 6 }, (_, i) => ({
+      contextIds: [...common, ...sequence(i, 7)],
+      continuationIds: sequence(1 + (i % 3), 50 + i),
+    }));
+    const scorer = new ModelScorer(model, anyTokenizer);
+    agree(await scorer.loglikelihoods(requests, {}), await oneByOne(model, requests));
+    agree(await scorer.loglikelihoods(requests.slice(0, 3), {}), await oneByOne(model, requests.slice(0, 3)));
+    await model.release();
+  });
+
+  it('texts beyond the trained length of dynamic rope keep frequencies of their own', async () => {
+    const config = {
+      ...mixtralConfig(shape),
+      sliding_window: null,
+      max_position_embeddings: 16,
+      rope_scaling: { rope_type: 'dynamic', factor: 2 },
+    };
+    const model = new RunnableModel(config, mixtralSource({ experts: 4, topK: 2 }, 4), SETTINGS);
+    const requests: ScoreRequest[] = [10, 30, 22, 12, 60].map((length, i) => ({
+      contextIds: sequence(length, 5),
+      continuationIds: sequence(2, i),
+    }));
+    agree(
+      await new ModelScorer(model, anyTokenizer, { maxLength: 100 }).loglikelihoods(requests, {}),
+      await oneByOne(model, requests),
+    );
+    await model.release();
+  });
+
+  it('can be cancelled between rows, and refuses empty requests', async () => {
+    const model = new RunnableModel(long, mixtralSource(shape, 2), SETTINGS);
+    const scorer = new ModelScorer(model, anyTokenizer);
+    const request = { contextIds: [1], continuationIds: [2] };
+    await expect(scorer.loglikelihoods([request], { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      kind: 'cancelled',
+    });
+    await expect(scorer.loglikelihoods([{ ...request, contextIds: [] }], {})).rejects.toMatchObject({
+      code: 'empty-request',
+    });
+    await model.release();
+  });
+});
+
+describe('stories260K against the harness', () => {
+  const folder = sharedFolder('models', 'stories260K');
+  const golden = sharedFolder('data', 'goldens', 'stories260K.harness.json.gz');
+  const data = sharedFolder('data', 'eval');
+  if (folder === null || golden === null || data === null) {
+    console.warn('SKIPPED: ../shared is absent, stories260K is not scored');
+    it.skip('shared files absent', () => undefined);
+    return;
+  }
+  const { tasks } = JSON.parse(gunzipSync(fs.readFileSync(golden)).toString('utf8')) as {
+    tasks: Record<string, { lls: number[][] } & Record<string, number[][]>>;
+  };
+  const { config, source } = openFolder(folder);
+  const model = new RunnableModel(config, source, SETTINGS);
+  const { tokenizer } = loadTokenizerFolder(folder);
+  const lines = (name: string): Record<string, unknown>[] =>
+    fs
+      .readFileSync(path.join(data, name), 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const request = (context: string, continuation: string, maxLength: number): ScoreRequest => {
+    const contextIds = tokenizer.encode(context);
+    const all = tokenizer.encode(context + continuation).slice(-(maxLength + 1));
+    const count = tokenizer.encode(context + continuation).length - contextIds.length;
+    return { contextIds: all.slice(0, -count), continuationIds: all.slice(-count) };
+  };
+  afterAll(() => model.release());
+
+  it('copa: all log-likelihoods within 1e-3', async () => {
+    const docs = lines('copa_query_choices_gold.jsonl');
+    const requests = docs.flatMap((doc) =>
+      (doc['choices'] as string[]).map((choice) => request(String(doc['query']), ` ${choice}`, 2048)),
+    );
+    const results = await new ModelScorer(model, tokenizer, { maxLength: 2048 }).loglikelihoods(requests, {});
+    const expected = (tasks['copa@max_length=2048']?.lls ?? []).flat();
+    expect(results).toHaveLength(expected.length);
+    expected.forEach((value, i) => expect(Math.abs((results[i]?.logprob ?? Number.NaN) - value)).toBeLessThan(1e-3));
+  });
+
+  it('5-shot MMLU, cut to 512 tokens: within 1e-3', async () => {
+    const [dev, test] = [lines('mmlu/dev.jsonl'), lines('mmlu/test.jsonl')];
+    const body = (doc: Record<string, unknown>): string =>
+      `${String(doc['question']).trim()}\n${(doc['choices'] as string[]).map((choice, i) => `${'ABCD'[i] ?? ''}. ${choice}`).join('\n')}\nAnswer:`;
+    for (const subject of ['abstract_algebra', 'anatomy', 'astronomy']) {
+      const of = (docs: Record<string, unknown>[]): Record<string, unknown>[] =>
+        docs.filter((doc) => doc['subject'] === subject);
+      const shots = of(dev)
+        .slice(0, 5)
+        .map((doc) => `${body(doc)} ${'ABCD'[Number(doc['answer'])] ?? ''}\n\n`)
+        .join('');
+      const head = `The following are multiple choice questions (with answers) about ${subject.replaceAll('_', ' ')}.\n\n${shots}`;
+      const requests = of(test)
+        .slice(0, 2)
+        .flatMap((doc) => ['A', 'B', 'C', 'D'].map((letter) => request(head + body(doc), ` ${letter}`, 512)));
+      const results = await new ModelScorer(model, tokenizer, { maxLength: 512 }).loglikelihoods(requests, {});
+      const expected = (tasks['mmlu_5shot@max_length=512,limit=2']?.[`mmlu_${subject}`] ?? []).flat();
+      expect(expected).toHaveLength(8);
+      expected.forEach((value, i) => expect(Math.abs((results[i]?.logprob ?? Number.NaN) - value)).toBeLessThan(1e-3));
+    }
+  });
+});
