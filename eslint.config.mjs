@@ -1,7 +1,18 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'packages/*/dist/**', 'node_modules/**', '.cache/**', '.venv/**', 'out/**', 'tmp/**', 'test/*/out/**'] },
+  {
+    ignores: [
+      'dist/**',
+      'packages/*/dist/**',
+      'node_modules/**',
+      '.cache/**',
+      '.venv/**',
+      'out/**',
+      'tmp/**',
+      'test/*/out/**',
+    ],
+  },
   ...tseslint.configs.strict,
   {
     rules: {
