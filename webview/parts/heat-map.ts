@@ -1,0 +1,471 @@
+/**
+ * A heat map of any size on a canvas, with one real cell over it: the one in focus. Arrow keys move it (a new element each
+ * time, so that screen readers speak it); it has the value in words, and so has the tooltip beside it.
+ */
+import { css, html, LitElement, nothing } from 'lit';
+import type { PropertyValues, TemplateResult } from 'lit';
+import { customElement, property, state } from 'lit/decorators.js';
+import { keyed } from 'lit/directives/keyed.js';
+import { cellMove } from '../lib/keys.ts';
+import type { Cell } from '../lib/keys.ts';
+import { numberText } from '../lib/format.ts';
+import { inkOn, mix, place } from '../lib/scale.ts';
+import type { Rgb } from '../lib/scale.ts';
+import { clamp } from '../lib/window.ts';
+import { t } from '../strings.ts';
+import { props } from './props.ts';
+import { base } from './styles.ts';
+import { colourOf, cssOf, isHighContrast, onTheme } from './theme.ts';
+
+/** A sign drawn in a cell beside its colour. */
+export type CellMark = '' | '×' | '=' | '!' | '◆';
+
+export interface HeatData {
+  readonly rows: readonly string[];
+  readonly columns: readonly string[];
+  /** Row by row; NaN: no value. */
+  readonly values: ArrayLike<number>;
+  readonly min: number;
+  readonly max: number;
+  /** What is said of a cell. */
+  readonly describe: (row: number, column: number) => string;
+  readonly mark?: (row: number, column: number) => CellMark;
+}
+
+/** Browsers refuse larger canvases. */
+const MAX_SIDE = 8192;
+const COLD: Rgb = [36, 70, 110];
+const HOT: Rgb = [240, 160, 48];
+
+/** Fires `moe-cell` {row, column} when a cell is chosen (click, Enter), `moe-cell-focus` when it is gone to. */
+@customElement('moe-heat-map')
+export class MoeHeatMap extends LitElement {
+  static override styles = [
+    base,
+    css`
+      :host {
+        display: block;
+        min-width: 0;
+      }
+      .frame {
+        display: grid;
+        grid-template-columns: max-content minmax(0, 1fr);
+        grid-template-rows: minmax(0, 1fr);
+        gap: 4px;
+        font-variant-numeric: tabular-nums;
+        font-size: 11px;
+      }
+      .scroll {
+        position: relative;
+        overflow: auto;
+        max-height: var(--moe-map-height, 60vh);
+        overscroll-behavior: auto;
+      }
+      .sheet {
+        display: grid;
+        grid-template-columns: max-content max-content;
+        width: max-content;
+      }
+      .rows,
+      .columns {
+        position: sticky;
+        background: var(--moe-map-surface, var(--vscode-editor-background));
+        color: var(--moe-dim);
+        z-index: 1;
+      }
+      .rows {
+        inset-inline-start: 0;
+      }
+      .columns {
+        inset-block-start: 0;
+      }
+      .corner {
+        position: sticky;
+        inset: 0 auto auto 0;
+        z-index: 2;
+        background: var(--moe-map-surface, var(--vscode-editor-background));
+      }
+      .tick {
+        position: absolute;
+        white-space: nowrap;
+        line-height: 1;
+      }
+      .rows .tick {
+        inset-inline-end: 5px;
+        transform: translateY(-50%);
+      }
+      .columns .tick {
+        transform: translateX(-50%);
+        inset-block-end: 3px;
+      }
+      .map {
+        position: relative;
+      }
+      canvas {
+        display: block;
+      }
+      .cell {
+        position: absolute;
+        outline: none;
+        border-radius: 1px;
+      }
+      .cell.chosen {
+        box-shadow:
+          inset 0 0 0 1px var(--vscode-editor-background, #000),
+          0 0 0 2px var(--vscode-foreground);
+      }
+      .cell:focus-visible {
+        box-shadow:
+          inset 0 0 0 1px var(--vscode-editor-background, #000),
+          0 0 0 2px var(--vscode-focusBorder, currentColor);
+      }
+      .tip {
+        position: fixed;
+        z-index: 10;
+        max-width: min(360px, 90vw);
+        padding: 4px 8px;
+        pointer-events: none;
+        color: var(--vscode-editorHoverWidget-foreground, var(--vscode-foreground));
+        background: var(--vscode-editorHoverWidget-background, Canvas);
+        border: 1px solid var(--vscode-contrastBorder, var(--vscode-editorHoverWidget-border, var(--moe-line)));
+        border-radius: 3px;
+        white-space: pre-line;
+        font-size: 12px;
+      }
+      .legend {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 4px 12px;
+        align-items: center;
+        margin-block-start: 6px;
+        font-variant-numeric: tabular-nums;
+      }
+      .ramp {
+        width: 120px;
+        height: 10px;
+        border: 1px solid var(--vscode-contrastBorder, var(--moe-line));
+        background: linear-gradient(to right, var(--moe-cold), var(--moe-hot));
+      }
+      :host([dir='rtl']) .ramp {
+        transform: scaleX(-1);
+      }
+    `,
+  ];
+
+  @property() label = '';
+  @property({ attribute: false }) data: HeatData | null = null;
+  @property() rowsTitle = '';
+  @property() columnsTitle = '';
+  /** Words for the ends of the legend. */
+  @property({ attribute: false }) legend: {
+    readonly low: string;
+    readonly high: string;
+    readonly marks: readonly [CellMark, string][];
+  } | null = null;
+  @property({ attribute: false }) chosen: Cell | null = null;
+  /** Largest and smallest side of a cell, in pixels. */
+  @property({ type: Number }) largest = 30;
+  @property({ type: Number }) smallest = 9;
+  /** Square cells; else they fill the width. */
+  @property({ type: Boolean }) square = false;
+
+  @state() private at: Cell = { row: 0, column: 0 };
+  @state() private width = 600;
+  @state() private tip: { readonly x: number; readonly y: number; readonly cell: Cell } | null = null;
+  private observer: ResizeObserver | null = null;
+  private stopTheme: (() => void) | null = null;
+  private focusNext = false;
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.observer = new ResizeObserver(([entry]) => {
+      if (entry !== undefined && Math.abs(entry.contentRect.width - this.width) > 1)
+        this.width = entry.contentRect.width;
+    });
+    this.observer.observe(this);
+    this.stopTheme = onTheme(() => {
+      this.requestUpdate();
+    });
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.observer?.disconnect();
+    this.stopTheme?.();
+  }
+
+  /** Puts the focus on a cell. */
+  focusCell(cell: Cell): void {
+    this.at = cell;
+    this.focusNext = true;
+    this.requestUpdate();
+  }
+
+  protected override willUpdate(changed: PropertyValues): void {
+    const { data } = this;
+    if (changed.has('chosen') && this.chosen !== null) this.at = this.chosen;
+    if (data !== null && changed.has('data'))
+      this.at = {
+        row: clamp(this.at.row, 0, Math.max(0, data.rows.length - 1)),
+        column: clamp(this.at.column, 0, Math.max(0, data.columns.length - 1)),
+      };
+  }
+
+  protected override updated(): void {
+    this.draw();
+    if (!this.focusNext) return;
+    this.focusNext = false;
+    const cell = this.shadowRoot?.querySelector<HTMLElement>('.cell.current');
+    cell?.focus({ preventScroll: true });
+    cell?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    this.showTipAtCell();
+  }
+
+  private get rowLabelWidth(): number {
+    const longest = (this.data?.rows ?? []).reduce((most, label) => Math.max(most, label.length), 1);
+    return Math.min(140, longest * 6.6 + 12);
+  }
+
+  private get cellSize(): { readonly w: number; readonly h: number } {
+    const { data } = this;
+    if (data === null) return { w: 1, h: 1 };
+    const columns = Math.max(1, data.columns.length);
+    const rows = Math.max(1, data.rows.length);
+    const ratio = Math.max(1, window.devicePixelRatio);
+    const fit = Math.floor((this.width - this.rowLabelWidth - 14) / columns);
+    const w = Math.max(
+      2,
+      Math.min(clamp(fit, this.smallest, this.square ? this.largest : this.largest * 2), MAX_SIDE / ratio / columns),
+    );
+    const h = Math.max(2, Math.min(this.square ? w : clamp(w, this.smallest + 4, 22), MAX_SIDE / ratio / rows));
+    return { w, h };
+  }
+
+  override render(): TemplateResult | typeof nothing {
+    const { data } = this;
+    if (data === null) return nothing;
+    const { w, h } = this.cellSize;
+    const across = w * data.columns.length;
+    const down = h * data.rows.length;
+    const labels = this.rowLabelWidth;
+    const { row, column } = this.at;
+    const chosen = this.chosen;
+    const box = (cell: Cell): Record<string, string> => ({
+      left: `${String(cell.column * w)}px`,
+      top: `${String(cell.row * h)}px`,
+      width: `${String(w)}px`,
+      height: `${String(h)}px`,
+    });
+    return html`<div
+        class="scroll"
+        role="grid"
+        aria-label=${this.label}
+        aria-rowcount=${data.rows.length + 1}
+        aria-colcount=${data.columns.length + 1}
+        @keydown=${this.pressed}
+        @scroll=${() => (this.tip = null)}
+      >
+        <div class="sheet" role="presentation">
+          <div class="corner" role="presentation" ${props({ width: `${String(labels)}px`, height: '18px' })}></div>
+          <div class="columns" aria-hidden="true" ${props({ width: `${String(across)}px`, height: '18px' })}>
+            ${ticks(data.columns, w, 26).map(
+              ([at, text]) => html`<span class="tick" ${props({ left: `${String((at + 0.5) * w)}px` })}>${text}</span>`,
+            )}
+          </div>
+          <div class="rows" aria-hidden="true" ${props({ width: `${String(labels)}px`, height: `${String(down)}px` })}>
+            ${ticks(data.rows, h, 13).map(
+              ([at, text]) => html`<span class="tick" ${props({ top: `${String((at + 0.5) * h)}px` })}>${text}</span>`,
+            )}
+          </div>
+          <div
+            class="map"
+            role="row"
+            aria-rowindex=${row + 2}
+            ${props({ width: `${String(across)}px`, height: `${String(down)}px` })}
+            @click=${this.clicked}
+            @pointermove=${this.hovered}
+            @pointerleave=${() => (this.tip = null)}
+          >
+            <canvas aria-hidden="true"></canvas>
+            ${
+              chosen === null || (chosen.row === row && chosen.column === column)
+                ? nothing
+                : html`<div class="cell chosen" aria-hidden="true" ${props(box(chosen))}></div>`
+            }
+            ${keyed(
+              `${String(row)}:${String(column)}`,
+              html`<div
+                class="cell current ${chosen?.row === row && chosen.column === column ? 'chosen' : ''}"
+                role="gridcell"
+                tabindex="0"
+                aria-colindex=${column + 2}
+                aria-selected=${String(chosen?.row === row && chosen.column === column)}
+                aria-label=${data.rows.length === 0 || data.columns.length === 0 ? '' : data.describe(row, column).replaceAll('\n', ', ')}
+                @focus=${this.showTipAtCell}
+                @blur=${() => (this.tip = null)}
+                ${props(box(this.at))}
+              ></div>`,
+            )}
+          </div>
+        </div>
+      </div>
+      ${
+        this.legend === null
+          ? nothing
+          : html`<div class="legend dim">
+              <span>${numberText(data.min)} ${this.legend.low}</span><span class="ramp" aria-hidden="true"></span
+              ><span>${numberText(data.max)} ${this.legend.high}</span>
+              ${this.legend.marks.map(([mark, word]) => html`<span><b aria-hidden="true">${mark}</b> ${word}</span>`)}
+            </div>`
+      }
+      ${
+        this.tip === null
+          ? nothing
+          : html`<div
+              class="tip"
+              aria-hidden="true"
+              ${props({
+                left: `${String(Math.min(this.tip.x + 12, window.innerWidth - 200))}px`,
+                top: `${String(this.tip.y > window.innerHeight - 120 ? this.tip.y - 84 : this.tip.y + 16)}px`,
+              })}
+            >
+              ${data.describe(this.tip.cell.row, this.tip.cell.column)}
+            </div>`
+      }`;
+  }
+
+  private cellAt(event: MouseEvent): Cell | null {
+    const { data } = this;
+    const map = this.shadowRoot?.querySelector('.map');
+    if (data === null || map === null || map === undefined) return null;
+    const rect = map.getBoundingClientRect();
+    const { w, h } = this.cellSize;
+    const row = Math.floor((event.clientY - rect.top) / h);
+    const column = Math.floor((event.clientX - rect.left) / w);
+    return row < 0 || column < 0 || row >= data.rows.length || column >= data.columns.length ? null : { row, column };
+  }
+
+  private clicked(event: MouseEvent): void {
+    const cell = this.cellAt(event);
+    if (cell === null) return;
+    this.at = cell;
+    this.focusNext = true;
+    this.choose(cell);
+  }
+
+  private hovered(event: PointerEvent): void {
+    const cell = this.cellAt(event);
+    this.tip = cell === null ? null : { x: event.clientX, y: event.clientY, cell };
+  }
+
+  private showTipAtCell(): void {
+    const cell = this.shadowRoot?.querySelector('.cell.current');
+    if (cell === null || cell === undefined || !cell.matches(':focus-visible')) return;
+    const rect = cell.getBoundingClientRect();
+    this.tip = { x: rect.right, y: rect.bottom, cell: this.at };
+  }
+
+  private pressed(event: KeyboardEvent): void {
+    const { data } = this;
+    if (data === null || event.altKey || event.metaKey) return;
+    if (event.key === 'Escape') {
+      this.tip = null;
+      return;
+    }
+    if (event.key === 'Enter' || event.key === ' ') {
+      event.preventDefault();
+      this.choose(this.at);
+      return;
+    }
+    const next = cellMove(event.key, event.ctrlKey, this.at, data.rows.length, data.columns.length);
+    if (next === null) return;
+    event.preventDefault();
+    this.focusCell(next);
+    this.dispatchEvent(new CustomEvent<Cell>('moe-cell-focus', { detail: next }));
+  }
+
+  private choose(cell: Cell): void {
+    this.requestUpdate();
+    this.dispatchEvent(new CustomEvent<Cell>('moe-cell', { detail: cell }));
+  }
+
+  private draw(): void {
+    const { data } = this;
+    const canvas = this.shadowRoot?.querySelector('canvas');
+    if (data === null || canvas === null || canvas === undefined) return;
+    const { w, h } = this.cellSize;
+    const ratio = Math.max(1, window.devicePixelRatio);
+    const across = w * data.columns.length;
+    const down = h * data.rows.length;
+    canvas.width = Math.max(1, Math.round(across * ratio));
+    canvas.height = Math.max(1, Math.round(down * ratio));
+    canvas.style.setProperty('width', `${String(across)}px`);
+    canvas.style.setProperty('height', `${String(down)}px`);
+    const context = canvas.getContext('2d');
+    if (context === null) return;
+    context.scale(ratio, ratio);
+    const cold = colourOf(this, '--moe-cold', COLD);
+    const hot = colourOf(this, '--moe-hot', HOT);
+    const surface = colourOf(this, '--vscode-editor-background', [30, 30, 30]);
+    const line = colourOf(this, '--vscode-foreground', [200, 200, 200]);
+    const gap = w >= 6 && h >= 6 ? 1 : 0;
+    const contrast = isHighContrast() && gap > 0;
+    context.textAlign = 'center';
+    context.textBaseline = 'middle';
+    const digits = w >= 44 && h >= 15;
+    for (let row = 0; row < data.rows.length; row++)
+      for (let column = 0; column < data.columns.length; column++) {
+        const value = data.values[row * data.columns.length + column] ?? NaN;
+        const share = place(value, data.min, data.max);
+        const x = column * w;
+        const y = row * h;
+        const fill = share === null ? null : mix(cold, hot, share);
+        if (fill !== null) {
+          context.fillStyle = cssOf(fill);
+          context.fillRect(x, y, w - gap, h - gap);
+        } else {
+          // No value: an empty cell with a stroke through it, whatever the theme.
+          context.strokeStyle = cssOf(mix(surface, line, 0.35));
+          context.lineWidth = 1;
+          context.beginPath();
+          context.moveTo(x + 1, y + h - gap - 1);
+          context.lineTo(x + w - gap - 1, y + 1);
+          context.stroke();
+        }
+        if (contrast) {
+          context.strokeStyle = cssOf(line);
+          context.lineWidth = 0.5;
+          context.strokeRect(x + 0.5, y + 0.5, w - gap - 1, h - gap - 1);
+        }
+        const mark = data.mark?.(row, column) ?? '';
+        if (mark === '' && !digits) continue;
+        context.fillStyle = cssOf(fill === null ? line : inkOn(fill));
+        if (mark !== '' && w >= 7) {
+          context.font = `bold ${String(Math.min(14, Math.max(9, Math.min(w, h) - 3)))}px sans-serif`;
+          context.fillText(mark, digits ? x + 8 : x + (w - gap) / 2, y + (h - gap) / 2 + 0.5);
+        }
+        if (digits && fill !== null) {
+          context.font = '10px sans-serif';
+          context.fillText(numberText(value, 3), x + (w - gap) / 2 + (mark === '' ? 0 : 6), y + (h - gap) / 2 + 0.5);
+        }
+      }
+  }
+}
+
+/** Labels that do not touch: every one, or every second, fifth, tenth … */
+function ticks(labels: readonly string[], size: number, room: number): [number, string][] {
+  const longest = labels.reduce((most, label) => Math.max(most, label.length), 1);
+  const need = room === 13 ? room : Math.max(room, longest * 6.6 + 6);
+  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find((each) => each * size >= need) ?? 5000;
+  return labels.flatMap((label, at): [number, string][] => (at % step === 0 ? [[at, label]] : []));
+}
+
+/** What the marks of an expert mean. */
+export function expertMarks(): readonly [CellMark, string][] {
+  return [
+    ['×', t('dead')],
+    ['=', t('duplicate')],
+    ['!', t('not finite')],
+    ['◆', t('outlier')],
+  ];
+}

@@ -1,0 +1,45 @@
+/**
+ * The one place that imports `@vscode/webview-ui-toolkit` (deprecated since 2025-01, pinned, still installable) and registers
+ * its elements. Pages import this file, so that a control can be swapped here without touching them.
+ *
+ * Used: button, checkbox, text-field, text-area, progress-ring, badge, link. Not used: its dropdown (its list is cut off by
+ * scrolling panes; `moe-select` is a native select), its data-grid (not virtual), its panels (they do not keep a pane's height).
+ */
+import { release } from './lib/focus-probe.ts';
+import {
+  provideVSCodeDesignSystem,
+  vsCodeBadge,
+  vsCodeButton,
+  vsCodeCheckbox,
+  vsCodeLink,
+  vsCodeProgressRing,
+  vsCodeTextArea,
+  vsCodeTextField,
+} from '@vscode/webview-ui-toolkit';
+
+release();
+
+/** Registers the toolkit's elements; call once per page. */
+export function registerToolkit(): void {
+  provideVSCodeDesignSystem().register(
+    vsCodeBadge(),
+    vsCodeButton(),
+    vsCodeCheckbox(),
+    vsCodeLink(),
+    vsCodeProgressRing(),
+    vsCodeTextArea(),
+    vsCodeTextField(),
+  );
+}
+
+/** What is read from a text field or area in an event. */
+export function textOf(event: Event): string {
+  const { target } = event;
+  return target !== null && 'value' in target && typeof target.value === 'string' ? target.value : '';
+}
+
+/** What is read from a checkbox in an event. */
+export function checkedOf(event: Event): boolean {
+  const { target } = event;
+  return target !== null && 'checked' in target && target.checked === true;
+}

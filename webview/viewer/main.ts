@@ -1,0 +1,7 @@
+/** Checkpoint editor's page. */
+import './main.css';
+import './root.ts';
+import { viewerFault } from '../../src/protocol/viewer.ts';
+import { startPage } from '../lib/page.ts';
+
+startPage('moe-viewer', viewerFault);

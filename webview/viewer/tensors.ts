@@ -1,0 +1,530 @@
+/** The tensors of a checkpoint: filter, tree-grid fed by pages, inspector beside it. */
+import { css, html, LitElement, nothing } from 'lit';
+import type { PropertyValues, TemplateResult } from 'lit';
+import { customElement, property, state } from 'lit/decorators.js';
+import type { RowsPage, RowView, TreeRow } from '../../src/protocol/checkpoint.ts';
+import type { Endpoint } from '../../src/protocol/page.ts';
+import { errorPageOf } from '../../src/protocol/errors.ts';
+import { viewerLocate, viewerRows } from '../../src/protocol/viewer.ts';
+import type { ViewerState } from '../../src/protocol/viewer.ts';
+import { bytesText, grouped, shapeText, shortCount } from '../lib/format.ts';
+import { Pages } from '../lib/pages.ts';
+import { icon } from '../parts/icon.ts';
+import { severityIcon } from '../parts/status.ts';
+import { base } from '../parts/styles.ts';
+import '../parts/select.ts';
+import '../parts/splitter.ts';
+import type { GridColumn, GridRow, MoeVirtualGrid, ToggleDetail, WantDetail } from '../parts/virtual-grid.ts';
+import '../parts/virtual-grid.ts';
+import { t } from '../strings.ts';
+import { textOf } from '../toolkit.ts';
+import { changeView, say } from './events.ts';
+import './inspector.ts';
+import { readView, toggle } from './state.ts';
+import type { SavedView } from './state.ts';
+
+const COLUMNS: readonly GridColumn[] = [
+  { id: 'name', title: 'Name', track: 'minmax(220px, 3fr)', sortable: true },
+  { id: 'dtype', title: 'Type', track: 'minmax(56px, 90px)', from: 420 },
+  { id: 'shape', title: 'Shape', track: 'minmax(90px, 150px)', end: true, from: 520 },
+  { id: 'elements', title: 'Elements', track: '84px', end: true, from: 760 },
+  { id: 'size', title: 'Size', track: '88px', end: true, sortable: true },
+  { id: 'file', title: 'File', track: 'minmax(90px, 1fr)', sortable: true, from: 900 },
+];
+
+const FILTERS: readonly (readonly [string, string])[] = [
+  ['q_proj', 'names that hold this text'],
+  ['*.mlp.*', 'a glob over the whole name'],
+  ['/experts\\.\\d+\\.w3$/', 'a regular expression'],
+  ['dtype:bf16', 'of this data type'],
+  ['layer:3  layer:0-7', 'in this layer, or these'],
+  ['expert:2', 'of this expert'],
+  ['size:>1MB', 'larger than this'],
+  ['shape:4096x*', 'with this shape'],
+  ['layer:3 expert:2 -w1', 'all of these, but not w1'],
+];
+
+@customElement('moe-viewer-tensors')
+export class MoeViewerTensors extends LitElement {
+  static override styles = [
+    base,
+    css`
+      :host {
+        display: flex;
+        flex-direction: column;
+        min-height: 0;
+        min-width: 0;
+        padding: 8px 16px 12px;
+        gap: 6px;
+      }
+      .bar {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 4px 6px;
+        align-items: center;
+      }
+      .bar vscode-text-field {
+        flex: 1 1 260px;
+        min-width: 0;
+      }
+      .help {
+        max-height: 40vh;
+        overflow: auto;
+      }
+      .help table {
+        width: auto;
+      }
+      .panes {
+        flex: 1 1 auto;
+        min-height: 0;
+        display: flex;
+        gap: 0;
+      }
+      .panes.narrow {
+        flex-direction: column;
+        gap: 8px;
+      }
+      moe-virtual-grid {
+        flex: 1 1 0;
+        min-width: 0;
+        min-height: 80px;
+      }
+      moe-viewer-inspector {
+        flex: none;
+        min-width: 0;
+        overflow: auto;
+      }
+      .narrow moe-viewer-inspector {
+        flex: 1 1 55%;
+        min-height: 0;
+        width: auto !important;
+      }
+      .problem {
+        color: var(--vscode-errorForeground, inherit);
+      }
+      .problem code {
+        color: inherit;
+        white-space: pre-wrap;
+      }
+      .problem code u {
+        text-decoration: underline wavy;
+      }
+    `,
+  ];
+
+  @property({ attribute: false }) viewer: ViewerState | null = null;
+  @property({ attribute: false }) view: SavedView = readView(null);
+  @property({ attribute: false }) endpoint: Endpoint | null = null;
+  @state() private page: RowsPage | null = null;
+  @state() private failure: unknown = null;
+  @state() private version = 0;
+  @state() private help = false;
+  @state() private width = 1000;
+  /** What is typed, before it is asked for. */
+  @state() private typed: string | null = null;
+  private timer: ReturnType<typeof setTimeout> | null = null;
+  private observer: ResizeObserver | null = null;
+  private asked = '';
+  private restored = false;
+
+  private readonly pages = new Pages<TreeRow, RowsPage>({
+    size: 200,
+    keep: 60,
+    fetch: async (start, count, signal) => {
+      const { endpoint } = this;
+      if (endpoint === null) throw new Error('not connected');
+      return endpoint.request(viewerRows, { view: this.rowView, start, count }, { signal });
+    },
+    arrived: (page) => {
+      const counted = this.page?.matched !== page.matched || this.page.total !== page.total;
+      this.page = page;
+      this.failure = null;
+      this.version++;
+      if (counted && this.view.filter !== '')
+        say(this, t('{0} of {1} tensors match', grouped(page.matched), grouped(page.tensors)));
+    },
+    failed: (error) => {
+      this.failure = error;
+    },
+  });
+
+  private get rowView(): RowView {
+    const { filter, order, descending, shape, toggled, open } = this.view;
+    return { filter, order, descending, shape, toggled, open };
+  }
+
+  private get grid(): MoeVirtualGrid | null {
+    return this.shadowRoot?.querySelector('moe-virtual-grid') ?? null;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.observer = new ResizeObserver(([entry]) => {
+      if (entry !== undefined) this.width = entry.contentRect.width;
+    });
+    this.observer.observe(this);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.observer?.disconnect();
+    this.pages.reset();
+    this.asked = '';
+  }
+
+  /** Goes to a tensor's row, its groups opened. */
+  async locate(tensor: string): Promise<void> {
+    const { endpoint } = this;
+    if (endpoint === null) return;
+    const found = await endpoint.request(viewerLocate, { view: this.rowView, tensor });
+    if (found.index === null) {
+      say(this, t('The filter hides {0}', tensor));
+      return;
+    }
+    const { toggled, open } = found.view;
+    changeView(this, { toggled: [...toggled], open });
+    const { index } = found;
+    await this.updateComplete;
+    this.pages.want(index, index + 1);
+    this.grid?.go(index);
+  }
+
+  protected override willUpdate(changed: PropertyValues): void {
+    const asked = JSON.stringify([this.rowView, this.viewer?.generation]);
+    if (asked !== this.asked && this.endpoint !== null) {
+      // The old rows stay on screen until the new ones come: no flicker while typing.
+      this.asked = asked;
+      this.pages.reset();
+      this.version++;
+      const at = this.page === null ? 0 : (this.grid?.activeIndex ?? 0);
+      this.pages.want(Math.max(0, at - 40), at + 60);
+      this.pages.want(0, 1);
+    }
+    if (changed.has('view') && this.typed === this.view.filter) this.typed = null;
+  }
+
+  protected override updated(): void {
+    if (!this.restored && this.page !== null && this.grid !== null) {
+      this.restored = true;
+      if (this.view.scroll > 0) this.grid.restore(this.view.scroll);
+    }
+  }
+
+  override render(): TemplateResult {
+    const { view, page } = this;
+    const problem = page?.filterProblem ?? null;
+    const narrow = this.width < 760;
+    const inspect = view.tensor !== null;
+    return html`<div class="bar">
+        <vscode-text-field
+          .value=${this.typed ?? view.filter}
+          aria-label=${t('Filter tensors')}
+          placeholder=${t('Filter: text, *.glob, /regex/, dtype:bf16 layer:3 expert:2 size:>1MB')}
+          aria-invalid=${problem === null ? nothing : 'true'}
+          @input=${this.filtering}
+          @keydown=${this.filterKey}
+        ></vscode-text-field>
+        <button
+          class="tool"
+          type="button"
+          aria-pressed=${String(this.help)}
+          title=${t('How to filter')}
+          @click=${() => (this.help = !this.help)}
+        >
+          ${icon('question')}<span class="hidden-text">${t('How to filter')}</span>
+        </button>
+        <button
+          class="tool"
+          type="button"
+          aria-pressed=${String(view.shape === 'tree')}
+          title=${t('Show as a tree')}
+          @click=${() => {
+            changeView(this, { shape: view.shape === 'tree' ? 'flat' : 'tree' });
+          }}
+        >
+          ${icon('list-tree')}<span class="hidden-text">${t('Show as a tree')}</span>
+        </button>
+        <button
+          class="tool"
+          type="button"
+          title=${t('Collapse all')}
+          @click=${() => this.all('none')}
+          ?disabled=${view.shape === 'flat'}
+        >
+          ${icon('collapse-all')}<span class="hidden-text">${t('Collapse all')}</span>
+        </button>
+        <button
+          class="tool"
+          type="button"
+          title=${t('Expand all')}
+          @click=${() => this.all('all')}
+          ?disabled=${view.shape === 'flat'}
+        >
+          ${icon('expand-all')}<span class="hidden-text">${t('Expand all')}</span>
+        </button>
+        <span class="dim num" role="status"
+          >${
+            page === null
+              ? t('reading…')
+              : page.matched === page.tensors
+                ? t('{0} tensors', grouped(page.tensors))
+                : t(
+                    '{0} of {1} tensors, {2}',
+                    grouped(page.matched),
+                    grouped(page.tensors),
+                    this.bytes(page.matchedBytes),
+                  )
+          }</span
+        >
+      </div>
+      ${problem === null ? nothing : this.filterProblem(problem)} ${this.help ? this.filterHelp() : nothing}
+      ${
+        this.failure === null
+          ? nothing
+          : html`<div class="note error">
+              ${icon('error', 'error')}
+              <div class="grow break">${errorPageOf('', this.failure).message}</div>
+              <button class="link" type="button" @click=${this.again}>${t('Try again')}</button>
+            </div>`
+      }
+      <div class=${narrow ? 'panes narrow' : 'panes'}>
+        <moe-virtual-grid
+          tree
+          label=${t('Tensors')}
+          .columns=${COLUMNS.map((column) => ({ ...column, title: t(column.title) }))}
+          .rowAt=${this.rowAt}
+          .loadedAfter=${this.loadedAfter}
+          .total=${page?.total ?? 0}
+          .version=${this.version}
+          .sort=${{ column: view.order, descending: view.descending }}
+          .selected=${view.tensor === null ? '' : `tensor:${view.tensor}`}
+          .nothing=${page === null ? '' : view.filter === '' ? t('There are no tensors.') : t('No tensor matches this filter.')}
+          @moe-want=${(event: CustomEvent<WantDetail>) => {
+            this.pages.want(event.detail.first, event.detail.end);
+          }}
+          @moe-open=${(event: CustomEvent<number>) => {
+            this.open(event.detail);
+          }}
+          @moe-toggle=${(event: CustomEvent<ToggleDetail>) => {
+            this.toggleRow(event.detail);
+          }}
+          @moe-siblings=${(event: CustomEvent<number>) => {
+            this.openSiblings(event.detail);
+          }}
+          @moe-sort=${(event: CustomEvent<string>) => {
+            this.sortBy(event.detail);
+          }}
+          @moe-scrolled=${(event: CustomEvent<number>) => {
+            changeView(this, { scroll: event.detail });
+          }}
+        ></moe-virtual-grid>
+        ${
+          inspect && !narrow
+            ? html`<moe-splitter
+                label=${t('Width of the inspector')}
+                .value=${view.inspector}
+                min="280"
+                .max=${Math.max(300, this.width - 320)}
+                @moe-resize=${(event: CustomEvent<number>) => {
+                  changeView(this, { inspector: event.detail });
+                }}
+              ></moe-splitter>`
+            : nothing
+        }
+        ${
+          inspect
+            ? html`<moe-viewer-inspector
+                .endpoint=${this.endpoint}
+                .viewer=${this.viewer}
+                .tensor=${view.tensor}
+                .scale=${view.scale}
+                .width=${narrow ? 0 : Math.min(view.inspector, Math.max(280, this.width - 320))}
+                @moe-close=${this.closeInspector}
+                @moe-scale=${(event: CustomEvent<'linear' | 'log'>) => {
+                  changeView(this, { scale: event.detail });
+                }}
+              ></moe-viewer-inspector>`
+            : nothing
+        }
+      </div>`;
+  }
+
+  private bytes(bytes: number): string {
+    return bytesText(bytes, this.viewer?.settings.unitBase ?? 1000);
+  }
+
+  private readonly rowAt = (index: number): GridRow | null => {
+    const row = this.pages.at(index);
+    return row === null ? null : this.gridRow(row);
+  };
+
+  private readonly loadedAfter = function* (
+    this: MoeViewerTensors,
+    from: number,
+  ): Generator<readonly [number, string]> {
+    for (const [index, row] of this.pages.loadedAfter(from, this.page?.total ?? 0)) yield [index, row.label];
+  }.bind(this);
+
+  private gridRow(row: TreeRow): GridRow {
+    return {
+      key: row.kind === 'tensor' ? `tensor:${row.name}` : row.id,
+      label: row.label,
+      level: row.level,
+      expanded: row.kind === 'group' ? row.expanded : null,
+      place: { position: row.position, siblings: row.siblings },
+      cell: (column) => this.cell(row, column),
+    };
+  }
+
+  private cell(row: TreeRow, column: string): unknown {
+    switch (column) {
+      case 'name':
+        return html`${row.severity === null ? nothing : severityIcon(row.severity)}<span
+            class="mono"
+            title=${row.kind === 'tensor' ? row.name : row.label}
+            >${highlighted(row.label, row.hits)}</span
+          >${row.kind === 'group' ? html` <span class="dim">${groupNote(row)}</span>` : nothing}`;
+      case 'dtype':
+        return row.kind === 'tensor' ? row.dtype : html`<span class="dim">${row.dtypes.join(', ')}</span>`;
+      case 'shape':
+        return row.shape === null
+          ? ''
+          : html`<span class=${row.kind === 'group' ? 'dim' : ''}>${shapeText(row.shape)}</span>`;
+      case 'elements':
+        return html`<span title=${grouped(row.elements)}>${shortCount(row.elements)}</span>`;
+      case 'size':
+        return html`<span title=${t('{0} bytes', grouped(row.bytes))}>${this.bytes(row.bytes)}</span>`;
+      default:
+        return row.kind === 'tensor' ? html`<span title=${row.file}>${row.file}</span>` : '';
+    }
+  }
+
+  private filterProblem(problem: NonNullable<RowsPage['filterProblem']>): TemplateResult {
+    const text = this.view.filter;
+    const { from, to } = problem;
+    return html`<div class="problem" role="alert">
+      ${icon('error', 'error')} ${problem.message}
+      ${from < text.length ? html`<code>${text.slice(0, from)}<u>${text.slice(from, Math.max(to, from + 1))}</u>${text.slice(Math.max(to, from + 1))}</code>` : nothing}
+      <span class="dim">${t('All rows without the filter are shown.')}</span>
+    </div>`;
+  }
+
+  private filterHelp(): TemplateResult {
+    return html`<div class="help card" role="region" aria-label=${t('How to filter')} tabindex="0">
+      <table>
+        <tbody>
+          ${FILTERS.map(
+            ([example, about]) =>
+              html`<tr>
+                <td>
+                  <button class="link mono" type="button" @click=${() => this.ask(example)}>${example}</button>
+                </td>
+                <td>${t(about)}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+      <p class="dim">
+        ${t('Terms are combined: all must hold. Keys in the list: arrows, Home, End, Page keys, letters, * opens all siblings, Enter inspects.')}
+      </p>
+    </div>`;
+  }
+
+  private readonly filtering = (event: Event): void => {
+    const text = textOf(event);
+    this.typed = text;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      changeView(this, { filter: text });
+    }, 150);
+  };
+
+  private readonly filterKey = (event: KeyboardEvent): void => {
+    if (event.key === 'Escape' && (this.typed ?? this.view.filter) !== '') {
+      event.preventDefault();
+      this.ask('');
+    } else if (event.key === 'ArrowDown' || event.key === 'Enter') {
+      event.preventDefault();
+      this.grid?.focus();
+    }
+  };
+
+  private ask(filter: string): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.typed = filter;
+    changeView(this, { filter });
+  }
+
+  private all(open: 'all' | 'none'): void {
+    changeView(this, { open, toggled: [] });
+    this.grid?.go(0);
+  }
+
+  private readonly again = (): void => {
+    this.failure = null;
+    this.asked = '';
+    this.requestUpdate();
+  };
+
+  private open(index: number): void {
+    const row = this.pages.at(index);
+    if (row === null) return;
+    if (row.kind === 'group') return;
+    changeView(this, { tensor: row.name });
+  }
+
+  private toggleRow({ index }: ToggleDetail): void {
+    const row = this.pages.at(index);
+    if (row?.kind === 'group') changeView(this, { toggled: toggle(this.view.toggled, row.id) });
+  }
+
+  private openSiblings(index: number): void {
+    const row = this.pages.at(index);
+    if (row === null) return;
+    let { toggled } = this.view;
+    for (const direction of [1, -1])
+      for (let at = direction === 1 ? index : index - 1; ; at += direction) {
+        const each = this.pages.at(at);
+        if (each === null || each.level < row.level) break;
+        if (each.level === row.level && each.kind === 'group' && !each.expanded) toggled = toggle(toggled, each.id);
+      }
+    changeView(this, { toggled });
+  }
+
+  private sortBy(column: string): void {
+    const order = column === 'size' ? 'size' : column === 'file' ? 'file' : 'name';
+    const same = order === this.view.order;
+    changeView(this, { order, descending: same ? !this.view.descending : order === 'size' });
+  }
+
+  private readonly closeInspector = (): void => {
+    changeView(this, { tensor: null });
+    void this.updateComplete.then(() => this.grid?.focus());
+  };
+}
+
+function groupNote(row: Extract<TreeRow, { kind: 'group' }>): string {
+  const tensors = row.tensors === 1 ? t('1 tensor') : t('{0} tensors', grouped(row.tensors));
+  return row.repeats === null ? tensors : `× ${grouped(row.repeats)} · ${tensors}`;
+}
+
+/** The label with the filter's hits marked. */
+function highlighted(label: string, hits: readonly (readonly [number, number])[]): unknown {
+  if (hits.length === 0) return label;
+  const parts: unknown[] = [];
+  let at = 0;
+  for (const [from, to] of hits) {
+    if (from < at || to > label.length) continue;
+    parts.push(label.slice(at, from), html`<mark>${label.slice(from, to)}</mark>`);
+    at = to;
+  }
+  parts.push(label.slice(at));
+  return parts;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'moe-viewer-tensors': MoeViewerTensors;
+    'moe-virtual-grid': MoeVirtualGrid;
+  }
+}
