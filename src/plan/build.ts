@@ -193,12 +193,8 @@ function filledIn(recipe: Recipe, target: Target, shared: { plan: SharedPlan; wi
 }
 
 function planSource(parent: Parent): PlanSource {
-  const tensors: Record<string, PlanSource['tensors'][string]> = Object.create(null) as Record<
-    string,
-    PlanSource['tensors'][string]
-  >;
-  for (const [name, tensor] of parent.physical) tensors[name] = tensor;
-  return { path: parent.checkpoint.path, format: parent.checkpoint.format, modelType: parent.spec.modelType, tensors };
+  const { path, format } = parent.checkpoint;
+  return { path, format, modelType: parent.spec.modelType, tensors: parent.physical };
 }
 
 function divisors(n: number): number[] {

@@ -19,10 +19,8 @@ export function planHash(plan: Omit<Plan, 'hash'>): string {
   for (const source of plan.sources) {
     hash.update('\nsource\n');
     const lines: string[] = [];
-    for (const name of Object.keys(source.tensors).sort()) {
-      const tensor = source.tensors[name];
-      if (tensor !== undefined) lines.push(`${counted(name)} ${tensor.dtype} ${tensor.shape.join()}`);
-    }
+    for (const [name, tensor] of source.tensors) lines.push(`${counted(name)} ${tensor.dtype} ${tensor.shape.join()}`);
+    lines.sort();
     hash.update(lines.join('\n'));
   }
   for (const file of plan.files) {

@@ -1,4 +1,6 @@
 /** The plan as JSON text, and back. What is written has everything that executing, verifying and reverting need. */
+import type { SourceTensor } from '../checkpoint/types.ts';
+import type * as z from 'zod';
 import { MoeError } from '../common/errors.ts';
 import type { Expr } from './expr.ts';
 import { planHash } from './hash.ts';
@@ -9,10 +11,9 @@ import type { Plan, PlanSource } from './types.ts';
 /** Looks a source tensor of the plan up; throws MoeError when an expression names one that is not there. */
 export function planSourceLookup(
   sources: readonly PlanSource[],
-): (from: number, tensor: string) => PlanSource['tensors'][string] {
-  const maps = sources.map((source) => new Map(Object.entries(source.tensors)));
+): (from: number, tensor: string) => Omit<SourceTensor, 'name'> {
   return (from, tensor) => {
-    const found = maps[from]?.get(tensor);
+    const found = sources[from]?.tensors.get(tensor);
     if (found === undefined) {
       throw new MoeError(
         'input',
@@ -25,23 +26,30 @@ export function planSourceLookup(
   };
 }
 
+/** Everything but the output tensors, without the closing brace: what planJsonChunks and the manifest begin with. */
+export function* planHeadChunks(plan: Plan): Generator<string> {
+  const { sources, tensors: _tensors, ...head } = plan;
+  yield `${JSON.stringify(head).slice(0, -1)},\n"sources":[`;
+  for (const [index, { tensors: sourceTensors, ...source }] of sources.entries()) {
+    yield `${index === 0 ? '' : ','}${JSON.stringify(source).slice(0, -1)},"tensors":{`;
+    yield* joined(
+      [...sourceTensors],
+      ([name, { dtype, shape, file, begin, bytes }]) =>
+        `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join()}],"file":${JSON.stringify(file)},"begin":${String(begin)},"bytes":${String(bytes)}}`,
+    );
+    yield '}}';
+  }
+  yield ']';
+}
+
 /**
  * The plan's JSON in pieces, so that a plan with a million tensors needs no string of its size. Each tensor also lists its
  * `sources`, derived from its expression.
  */
 export function* planJsonChunks(plan: Plan): Generator<string> {
-  const { sources, tensors, ...head } = plan;
-  const text = JSON.stringify(head);
-  yield `${text.slice(0, -1)},\n"sources":[`;
-  for (const [index, { tensors: sourceTensors, ...source }] of sources.entries()) {
-    yield `${index === 0 ? '' : ','}${JSON.stringify(source).slice(0, -1)},"tensors":{`;
-    yield* joined(
-      Object.entries(sourceTensors),
-      ([name, tensor]) => `${JSON.stringify(name)}:${JSON.stringify(tensor)}`,
-    );
-    yield '}}';
-  }
-  yield '],\n"tensors":[';
+  const { sources, tensors } = plan;
+  yield* planHeadChunks(plan);
+  yield ',\n"tensors":[';
   const lookup = planSourceLookup(sources);
   // Replicas stand side by side in a layer but not in the files: remember what was derived, within bounds.
   const derived = new Map<Expr, string>();
@@ -101,7 +109,7 @@ export function parsePlan(text: string, what: string): Plan {
       },
     );
   }
-  const plan = result.data as Plan;
+  const plan = planOf(result.data);
   if (planHash(plan) !== plan.hash) {
     throw new MoeError(
       'input',
@@ -114,4 +122,10 @@ export function parsePlan(text: string, what: string): Plan {
     );
   }
   return plan;
+}
+
+/** A plan as validated, with its sources' tensors by name. */
+export function planOf(data: z.output<typeof planSchema>): Plan {
+  const sources = data.sources.map((source) => ({ ...source, tensors: new Map(Object.entries(source.tensors)) }));
+  return { ...data, sources } as Plan;
 }

@@ -53,7 +53,7 @@ export interface PlanSource {
   readonly format: 'hf' | 'safetensors' | 'gguf';
   readonly modelType: string | null;
   /** The tensors that expressions read: name → dtype, shape, file, offset, bytes. */
-  readonly tensors: Readonly<Record<string, Omit<SourceTensor, 'name'>>>;
+  readonly tensors: ReadonlyMap<string, Omit<SourceTensor, 'name'>>;
 }
 
 /** What happens to one layer, for people. */

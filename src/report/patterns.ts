@@ -161,7 +161,7 @@ function sliceText(expr: Extract<Expr, { op: 'slice' }>, plan: Plan | undefined)
 
 /** Size of a dimension where it can be told without evaluating: plain sources and what keeps their shape. */
 function sizeAlong(expr: Expr, dim: number, plan: Plan): number | null {
-  if (expr.op === 'source') return plan.sources[expr.from]?.tensors[expr.tensor]?.shape[dim] ?? null;
+  if (expr.op === 'source') return plan.sources[expr.from]?.tensors.get(expr.tensor)?.shape[dim] ?? null;
   if (expr.op === 'slice') return expr.dim === dim ? expr.end - expr.begin : sizeAlong(expr.of, dim, plan);
   if (expr.op === 'reshape') return expr.shape[dim] ?? null;
   if (

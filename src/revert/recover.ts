@@ -323,7 +323,7 @@ export function recover(manifest: Manifest, layout: PlanContents, folder: string
   solver.spreadReasons();
   const values = new Map<string, Value>();
   const reasons = new Map<string, string>();
-  for (const name of Object.keys(manifest.plan.sources[from]?.tensors ?? {})) {
+  for (const name of manifest.plan.sources[from]?.tensors.keys() ?? []) {
     const node = solver.source(from, name);
     if (node.whole !== undefined) values.set(name, node.whole);
     else

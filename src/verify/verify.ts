@@ -154,7 +154,7 @@ async function checkSourceDigests({ manifest, findings, signal }: TensorCheck, s
   let changed = 0;
   let compared = 0;
   for (const [from, source] of manifest.sources.entries()) {
-    const planned = new Set(Object.keys(manifest.plan.sources[from]?.tensors ?? {}));
+    const planned = new Set(manifest.plan.sources[from]?.tensors.keys());
     const recorded = new Map(Object.entries(source.tensors));
     for (const name of planned) {
       compared += 1;

@@ -58,7 +58,7 @@ function partsOf(expr: Expr): readonly Expr[] {
 export function planContents(plan: Plan): PlanContents {
   const tensorsByName = new Map(plan.tensors.map((tensor) => [tensor.name, tensor]));
   const fileIndex = new Map(plan.files.map((file, index) => [file.name, index]));
-  const sources = plan.sources.map((source) => new Map(Object.entries(source.tensors)));
+  const sources = plan.sources.map((source) => source.tensors);
   const lookup: SourceLookup = (from, name) => {
     const tensor = sources[from]?.get(name);
     if (tensor === undefined) throw new Error(`plan reads unknown source tensor ${name}`);

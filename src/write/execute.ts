@@ -181,7 +181,7 @@ class Run {
       toolVersion: TOOL_VERSION,
       sources: Object.fromEntries(
         sources.fileStates(
-          plan.sources.flatMap((source, from) => Object.keys(source.tensors).map((name) => [from, name] as const)),
+          plan.sources.flatMap((source, from) => [...source.tensors.keys()].map((name) => [from, name] as const)),
         ),
       ),
     };

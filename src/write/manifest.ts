@@ -11,6 +11,7 @@ import { z } from 'zod';
 import type { Resolved } from '../evaluate/index.ts';
 import { MoeError, messageOf, systemCodeOf } from '../common/errors.ts';
 import { planHash } from '../plan/hash.ts';
+import { planHeadChunks, planOf } from '../plan/json.ts';
 import { planSchema } from '../plan/schema.ts';
 import type { Plan } from '../plan/types.ts';
 
@@ -148,7 +149,6 @@ export function* manifestChunks(input: ManifestInput): Generator<Buffer> {
     return bytes;
   };
   const plan = withoutPaths(input.plan);
-  const { tensors, ...planHead } = plan;
   const head = {
     schema: MANIFEST_SCHEMA,
     toolVersion: input.toolVersion,
@@ -165,8 +165,10 @@ export function* manifestChunks(input: ManifestInput): Generator<Buffer> {
     `],\n "resolved": ${JSON.stringify(input.resolved)},\n "notes": ${JSON.stringify(input.notes)},\n "tensors": {`,
   );
   yield* lines(input.tensors, ([name, digests]) => `${JSON.stringify(name)}:${JSON.stringify(digests)}`, emit);
-  yield emit(`},\n "plan": ${JSON.stringify(planHead).slice(0, -1)},"tensors":[`);
-  yield* lines(tensors, (tensor) => JSON.stringify(tensor), emit);
+  yield emit('},\n "plan": ');
+  for (const chunk of planHeadChunks(plan)) yield emit(chunk);
+  yield emit(',"tensors":[');
+  yield* lines(plan.tensors, (tensor) => JSON.stringify(tensor), emit);
   yield emit(']},\n "selfDigest": "');
   yield Buffer.from(`${hash.digest('hex')}"\n}\n`, 'utf8');
 }
@@ -235,7 +237,7 @@ function parseManifest(text: string): Manifest {
     );
   }
   const { plan: parsed, tensors, ...rest } = result.data;
-  const plan = parsed as Plan;
+  const plan = planOf(parsed);
   if (planHash(plan) !== plan.hash || plan.hash !== rest.planHash)
     throw damaged('the plan in it does not have the hash it states');
   return { ...rest, plan, tensors: new Map(Object.entries(tensors)) };

@@ -28,7 +28,7 @@ export function checkSources(plan: Plan, checkpoints: readonly Checkpoint[]): vo
         },
       );
     }
-    for (const [name, planned] of Object.entries(source.tensors)) {
+    for (const [name, planned] of source.tensors) {
       const found = checkpoint.tensors.get(name);
       const place = {
         tensor: name,

@@ -26,7 +26,7 @@ function sha256(bytes: Uint8Array): string {
 export async function collectSources(plan: Plan, sources: SourceSet, signal?: AbortSignal): Promise<ManifestSource[]> {
   const collected: ManifestSource[] = [];
   for (const [from, checkpoint] of sources.checkpoints.entries()) {
-    const used = new Set(Object.keys(plan.sources[from]?.tensors ?? {}));
+    const used = new Set(plan.sources[from]?.tensors.keys());
     const rebuildable = checkpoint.format !== 'gguf';
     const tensors: [string, string][] = [];
     const inline: [string, string][] = [];
