@@ -106,7 +106,8 @@ export function buildPlan(recipe: Recipe, checkpoints: readonly Checkpoint[], op
     shared: shared.plan,
     replicas: recipe.experts / recipe.granularity,
     hasOtherParents: parents.length > 1,
-    rounding: restFolding ?? roundingReason(parents, outputDtype, scaling, outputIs16Bit),
+    rounding:
+      restFolding ?? roundingReason(parents, outputDtype, scaling, outputIs16Bit, recipe.output.dtype === 'same'),
     folded: base.family.modelType === 'gemma',
     factor: scaling.factor,
     factorLossless: scaling.lossless,

@@ -24,9 +24,13 @@ export function roundingReason(
   outputDtype: (native: Dtype) => Dtype,
   scaling: Scaling,
   is16Bit: boolean,
+  /** output.dtype is `same`. */
+  same: boolean,
 ): string | null {
   const narrowed = new Set<string>();
   for (const parent of parents) {
+    // Nothing is converted where dtypes stay: the common case needs no look at every tensor.
+    if (!parent.quantised && same) continue;
     for (const { name, role } of parent.expected) {
       if (role === 'head' && !parent.hasHead) continue;
       const native = nativeDtype(parent, name);

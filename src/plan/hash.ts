@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson } from '../common/json.ts';
 import type { Expr } from './expr.ts';
+import { walkExpr } from './infer.ts';
 import type { Plan } from './types.ts';
 
 /** sha256 (hex) over canonical JSON, tensor by tensor so that a large plan needs no large string. */
@@ -16,23 +17,25 @@ export function planHash(plan: Omit<Plan, 'hash'>): string {
       preconditions: plan.preconditions.map(({ from, a, b }) => [from, a, b]),
     }),
   );
-  for (const source of plan.sources) {
-    hash.update('\nsource\n');
-    const lines: string[] = [];
-    for (const [name, tensor] of source.tensors) lines.push(`${counted(name)} ${tensor.dtype} ${tensor.shape.join()}`);
-    lines.sort();
-    hash.update(lines.join('\n'));
-  }
   for (const file of plan.files) {
     hash.update(`\nfile ${file.name} ${String(file.headerBytes)} ${String(file.dataBytes)} ${file.cloneOf ?? '-'}`);
   }
-  // Replicas share expression objects: each is put into words once.
+  // Replicas share expression objects: each is put into words once. A plain copy has the source's dtype and shape; for all
+  // else those of what is read belong to the meaning.
   const texts = new Map<Expr, string>();
   const wordsOf = (expr: Expr): string => {
     if (expr.op === 'source') return `source ${String(expr.from)} ${counted(expr.tensor)}`;
-    const known = texts.get(expr) ?? canonicalJson(expr);
-    texts.set(expr, known);
-    return known;
+    const known = texts.get(expr);
+    if (known !== undefined) return known;
+    const read: string[] = [];
+    walkExpr(expr, (node) => {
+      if (node.op !== 'source') return;
+      const tensor = plan.sources[node.from]?.tensors.get(node.tensor);
+      read.push(`${tensor?.dtype ?? '?'} ${tensor?.shape.join() ?? '?'}`);
+    });
+    const made = `${canonicalJson(expr)} reads ${read.join(' ')}`;
+    texts.set(expr, made);
+    return made;
   };
   let block: string[] = [];
   for (const tensor of plan.tensors) {

@@ -114,12 +114,14 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
 
   const firstProblem = checkpoint.problems.find((problem) => problem.severity === 'error');
   const missing: string[] = [];
+  const known = new Set<string>();
   for (const { name, shape, role } of expected) {
     const found = physicalName(name);
     if (found === undefined) {
       if (role !== 'head') missing.push(name);
       continue;
     }
+    known.add(found);
     const actual = physical.get(found)?.shape ?? [];
     if (!sameShape(actual, shape)) {
       throw new MoeError(
@@ -148,19 +150,14 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
 
   refuseDamaged(checkpoint, expected, physicalName, physical);
 
-  const known = new Set<string>();
-  for (const { name } of expected) {
-    const found = physicalName(name);
-    if (found !== undefined) known.add(found);
-  }
-  const storedHead =
-    checkpoint.gguf === null ? physical.has('lm_head.weight') : physicalName('lm_head.weight') !== undefined;
   const headName = physicalName('lm_head.weight');
   const hasHead = headName !== undefined;
   if (headName !== undefined) known.add(headName);
   const dropped: string[] = [];
   const unexpected: string[] = [];
-  for (const name of physical.keys()) {
+  // Looking every name up again is only worth it where some are left.
+  const others = known.size === physical.size ? [] : physical.keys();
+  for (const name of others) {
     if (known.has(name)) continue;
     (DROPPABLE.test(name) ? dropped : unexpected).push(name);
   }
