@@ -1,6 +1,6 @@
 // Builds what exists: the CLI, later the extension, the job process, the worker and the webviews; and the safetensors-js
 // package. Options: --watch (rebuild on change), --no-packages (leave out safetensors-js), --minify, --outdir DIR (instead of
-// dist; only the CLI is built then).
+// dist; only the CLI and what it forks are built then).
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -18,6 +18,7 @@ const HOST = [
   { from: 'src/cli/bin.ts', to: 'dist/cli.js', executable: true },
   { from: 'src/extension/main.ts', to: 'dist/extension.js' },
   { from: 'src/job/main.ts', to: 'dist/job.js' },
+  { from: 'src/infer/main.ts', to: 'dist/infer.js', cli: true },
   { from: 'src/worker/main.ts', to: 'dist/worker.js' },
 ];
 /** Every page is a folder of webview/ with a main.ts; its CSS, imported there, lands beside it. */
@@ -68,7 +69,7 @@ const jobs = [
   })),
 ]
   .filter((job) => existsSync(join(root, job.from)))
-  .filter((job) => outdir === null || job.executable)
+  .filter((job) => outdir === null || job.executable || job.cli)
   .map((job) => ({ ...job, path: outdir === null ? join(root, job.to) : join(outdir, basename(job.to)) }));
 
 const start = performance.now();

@@ -1,4 +1,6 @@
 /** Entry of dist/cli.js: binds the command line to this process. */
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { main } from './main.ts';
 import type { CliIo } from './io.ts';
 
@@ -42,6 +44,12 @@ const io: CliIo = {
   columns: process.stderr.columns,
   env: process.env,
   cwd: process.cwd(),
+  input: async () => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk as Uint8Array));
+    return Buffer.concat(chunks);
+  },
+  inferEntry: join(dirname(fileURLToPath(import.meta.url)), 'infer.js'),
   signal: cancel.signal,
 };
 

@@ -13,6 +13,10 @@ export interface CliIo {
   readonly columns: number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
+  /** All of standard input, as it is. */
+  readonly input: () => Promise<Uint8Array>;
+  /** The program that runs models (dist/infer.js), forked when a command needs it. */
+  readonly inferEntry: string;
   /** Aborted by Ctrl-C or termination. */
   readonly signal: AbortSignal;
 }

@@ -10,6 +10,8 @@ import { TextTokenizer } from './tokenizer.ts';
 export interface LoadedTokenizer {
   readonly tokenizer: TextTokenizer;
   readonly chatTemplate: string | undefined;
+  /** The parsed tokenizer.json. */
+  readonly tokenizerJson: JsonObject;
 }
 
 /** Gives the text of a file by name, or undefined where there is none. */
@@ -39,7 +41,7 @@ export function loadTokenizer(read: ReadText): LoadedTokenizer {
     ...(tokenizerConfig === undefined ? {} : { tokenizerConfig }),
     ...(specialTokensMap === undefined ? {} : { specialTokensMap }),
   });
-  return { tokenizer, chatTemplate: chatTemplate(tokenizerConfig, read('chat_template.jinja')) };
+  return { tokenizer, chatTemplate: chatTemplate(tokenizerConfig, read('chat_template.jinja')), tokenizerJson };
 }
 
 /** Loads from a folder on disk. */

@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Folders of src that adapt the core to a host. Everything else is core. */
-const ADAPTERS = ['cli', 'extension', 'job', 'worker', 'runtime'];
+const ADAPTERS = ['cli', 'extension', 'job', 'worker', 'runtime', 'infer'];
 
 interface Import {
   readonly file: string;

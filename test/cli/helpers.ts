@@ -31,6 +31,8 @@ export async function cli(argv: readonly string[], more: Partial<CliIo> = {}): P
     columns: 80,
     env: {},
     cwd: tmpdir(),
+    input: () => Promise.resolve(new Uint8Array()),
+    inferEntry: join(tmpdir(), 'no-infer.js'),
     signal: new AbortController().signal,
     ...more,
   };

@@ -8,6 +8,7 @@ import { presets } from './presets.ts';
 import { recipe } from './recipe.ts';
 import { revert } from './revert.ts';
 import { sample } from './sample.ts';
+import { tokenize } from './tokenize.ts';
 import { upcycle } from './upcycle.ts';
 import { verify } from './verify.ts';
 
@@ -22,4 +23,5 @@ export const COMMANDS: readonly Command[] = [
   recipe,
   presets,
   sample,
+  tokenize,
 ];

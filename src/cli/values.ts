@@ -1,0 +1,72 @@
+/** Option values: numbers in their ranges, texts given directly or on standard input, texts in files. */
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { MoeError, messageOf, systemCodeOf } from '../common/errors.ts';
+import { usageError } from './command.ts';
+import type { Context } from './command.ts';
+
+/** A whole number; undefined where the option is not given. */
+export function wholeOption({ args }: Context, name: string, least = 0): number | undefined {
+  const text = args.text(name);
+  if (text === undefined) return undefined;
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(value) || value < least)
+    throw usageError('bad-number', `--${name} is "${text}", expected a whole number from ${least} on`);
+  return value;
+}
+
+/** Any finite number; undefined where the option is not given. */
+export function numberOption({ args }: Context, name: string): number | undefined {
+  const text = args.text(name);
+  if (text === undefined) return undefined;
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (!Number.isFinite(value)) throw usageError('bad-number', `--${name} is "${text}", expected a number`);
+  return value;
+}
+
+/** Token ids as "1,2,3"; undefined where the option is not given. */
+export function idsOption({ args }: Context, name: string): number[] | undefined {
+  const text = args.text(name);
+  if (text === undefined) return undefined;
+  const ids = text.split(',').map((word) => (/^\s*\d+\s*$/.test(word) ? Number(word) : Number.NaN));
+  if (ids.some((id) => !Number.isSafeInteger(id)))
+    throw usageError('bad-ids', `--${name} is "${text}", expected whole numbers with commas between them: 1,2,3`);
+  return ids;
+}
+
+/** The text of an option; "-" reads standard input verbatim. Undefined where the option is not given. */
+export async function textOption({ args, io }: Context, name: string): Promise<string | undefined> {
+  const text = args.text(name);
+  return text === '-' ? decode(await io.input(), 'standard input') : text;
+}
+
+/** The contents of a text file. */
+export async function textFile({ io }: Context, file: string): Promise<string> {
+  try {
+    return decode(await readFile(resolve(io.cwd, file)), file);
+  } catch (error) {
+    if (error instanceof MoeError) throw error;
+    const missing = systemCodeOf(error) === 'ENOENT';
+    throw new MoeError(
+      'input',
+      missing ? 'not-found' : 'file-unreadable',
+      missing ? `${file} does not exist` : `${file} cannot be read: ${messageOf(error)}`,
+      { file },
+      { cause: error },
+    );
+  }
+}
+
+function decode(bytes: Uint8Array, from: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (error) {
+    throw new MoeError(
+      'input',
+      'text-not-utf8',
+      `${from} is not valid UTF-8 text`,
+      { file: from, hint: 'Convert it to UTF-8.' },
+      { cause: error },
+    );
+  }
+}
