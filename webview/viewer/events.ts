@@ -1,22 +1,9 @@
 /** What parts of the checkpoint editor ask of its root. */
+import type { ParamsOf } from '../../src/protocol/define.ts';
+import type { viewerCommand } from '../../src/protocol/viewer.ts';
 import type { SavedView } from './state.ts';
 
-export type CommandName =
-  | 'upcycle'
-  | 'compare'
-  | 'verify'
-  | 'revert'
-  | 'doctor'
-  | 'rebuildIndex'
-  | 'reveal'
-  | 'openFile'
-  | 'openConfig'
-  | 'openSettings'
-  | 'manageTrust'
-  | 'reload'
-  | 'copyPython'
-  | 'copyDiagnostics'
-  | 'errorAction';
+export type CommandName = ParamsOf<typeof viewerCommand>['command'];
 
 export interface CommandDetail {
   readonly command: CommandName;

@@ -1,0 +1,7 @@
+/** Comparison editor's page. */
+import './main.css';
+import './root.ts';
+import { compareFault } from '../../src/protocol/compare.ts';
+import { startPage } from '../lib/page.ts';
+
+startPage('moe-compare', compareFault);

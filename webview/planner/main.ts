@@ -1,0 +1,7 @@
+/** Plan editor's page. */
+import './main.css';
+import './root.ts';
+import { plannerFault } from '../../src/protocol/planner.ts';
+import { startPage } from '../lib/page.ts';
+
+startPage('moe-planner', plannerFault);
