@@ -150,6 +150,8 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
 
   refuseDamaged(checkpoint, expected, physicalName, physical);
 
+  const storedHead =
+    checkpoint.gguf === null ? physical.has('lm_head.weight') : physicalName('lm_head.weight') !== undefined;
   const headName = physicalName('lm_head.weight');
   const hasHead = headName !== undefined;
   if (headName !== undefined) known.add(headName);
