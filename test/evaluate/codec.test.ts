@@ -36,7 +36,8 @@ describe.each([
       const even = bits % 2 === 0 ? bits : bits + 1;
       // Far closer to the middle than a float32 can tell: rounding twice would go wrong.
       const nudge = (high - low) * 2 ** -40;
-      if (toBits(middle) !== even || toBits(middle - nudge) !== bits || toBits(middle + nudge) !== bits + 1) wrong.push(bits);
+      if (toBits(middle) !== even || toBits(middle - nudge) !== bits || toBits(middle + nudge) !== bits + 1)
+        wrong.push(bits);
       if (toBits(-middle) !== (even | 0x8000)) wrong.push(-bits);
     }
     expect(wrong).toEqual([]);
@@ -58,7 +59,9 @@ describe('all float dtypes', () => {
   const dtypes = fc.constantFrom<FloatDtype>('F64', 'F32', 'BF16', 'F16');
   // Uniform over bit patterns: all magnitudes come, subnormals too.
   const doubles = fc.double({ noNaN: true });
-  const sized = fc.tuple(fc.integer({ min: -40, max: 20 }), fc.double({ min: -2, max: 2, noNaN: true })).map(([e, m]) => m * 2 ** e);
+  const sized = fc
+    .tuple(fc.integer({ min: -40, max: 20 }), fc.double({ min: -2, max: 2, noNaN: true }))
+    .map(([e, m]) => m * 2 ** e);
 
   it('round as exact integer arithmetic does', () => {
     fc.assert(

@@ -34,10 +34,18 @@ const leaf: fc.Arbitrary<Typed> = fc
   .map(([dtype, name]): Typed => {
     const shape = [12, 8];
     if (name === 'random') {
-      return { expr: { op: 'random', shape, dtype, dist: { kind: 'normal', mean: 0.5, std: 2 }, key: 'r' }, shape, dtype };
+      return {
+        expr: { op: 'random', shape, dtype, dist: { kind: 'normal', mean: 0.5, std: 2 }, key: 'r' },
+        shape,
+        dtype,
+      };
     }
     if (name === 'uniform') {
-      return { expr: { op: 'random', shape, dtype, dist: { kind: 'uniform', low: -1, high: 3 }, key: 'u' }, shape, dtype };
+      return {
+        expr: { op: 'random', shape, dtype, dist: { kind: 'uniform', low: -1, high: 3 }, key: 'u' },
+        shape,
+        dtype,
+      };
     }
     if (name === 'fill') return { expr: { op: 'fill', shape, dtype, value: 0.3 }, shape, dtype };
     const tensor = `${dtype}.${name}`;
@@ -47,7 +55,9 @@ const leaf: fc.Arbitrary<Typed> = fc
 function indexFor(size: number): fc.Arbitrary<{ index: IndexSet; count: number }> {
   const divisors = [1, 2, 3, 4, 6].filter((n) => size % n === 0);
   return fc.oneof(
-    fc.integer({ min: 1, max: 3 }).map((times) => ({ index: { kind: 'repeat', times } as IndexSet, count: size * times })),
+    fc
+      .integer({ min: 1, max: 3 })
+      .map((times) => ({ index: { kind: 'repeat', times } as IndexSet, count: size * times })),
     fc.constantFrom('p', 'q').map((key) => ({ index: { kind: 'permutation', key, size } as IndexSet, count: size })),
     fc.constantFrom(...divisors).chain((shards) =>
       fc.nat(shards - 1).map((shard) => ({
@@ -76,31 +86,31 @@ function grow(of: Typed): fc.Arbitrary<Typed> {
       return fc
         .tuple(fc.nat(size), fc.nat(size))
         .map(([x, y]) => [Math.min(x, y), Math.max(x, y)] as const)
-        .map(
-          ([begin, end]): Typed => ({
-            expr: { op: 'slice', of: expr, dim, begin, end },
-            shape: shape.with(dim, end - begin),
-            dtype,
-          }),
-        );
+        .map(([begin, end]): Typed => ({
+          expr: { op: 'slice', of: expr, dim, begin, end },
+          shape: shape.with(dim, end - begin),
+          dtype,
+        }));
     }),
-    fc.constantFrom(...dims).map(
-      (dim): Typed => ({
-        expr: { op: 'concat', dim, of: [expr, { op: 'scale', of: expr, by: 2 }, expr] },
-        shape: shape.with(dim, 3 * (shape[dim] ?? 0)),
-        dtype,
-      }),
-    ),
+    fc.constantFrom(...dims).map((dim): Typed => ({
+      expr: { op: 'concat', dim, of: [expr, { op: 'scale', of: expr, by: 2 }, expr] },
+      shape: shape.with(dim, 3 * (shape[dim] ?? 0)),
+      dtype,
+    })),
     fc.constant({
       expr: { op: 'reshape', of: expr, shape: [shape.reduce((a, b) => a * b, 1)] } as Expr,
       shape: [shape.reduce((a, b) => a * b, 1)],
       dtype,
     }),
-    fc.constantFrom(...dims).chain((dim) =>
-      indexFor(shape[dim] ?? 0).map(
-        ({ index, count }): Typed => ({ expr: { op: 'take', of: expr, dim, index }, shape: shape.with(dim, count), dtype }),
+    fc
+      .constantFrom(...dims)
+      .chain((dim) =>
+        indexFor(shape[dim] ?? 0).map(({ index, count }): Typed => ({
+          expr: { op: 'take', of: expr, dim, index },
+          shape: shape.with(dim, count),
+          dtype,
+        })),
       ),
-    ),
     fc.constantFrom(2, 0.5, 1, 1 / 3, -Math.SQRT2).map((by): Typed => ({ ...of, expr: { op: 'scale', of: expr, by } })),
     fc.constantFrom(1, -0.1).map((by): Typed => ({ ...of, expr: { op: 'offset', of: expr, by } })),
     fc.constantFrom(...DTYPES).map((to): Typed => ({ shape, dtype: to, expr: { op: 'cast', of: expr, dtype: to } })),
@@ -119,25 +129,32 @@ function grow(of: Typed): fc.Arbitrary<Typed> {
 
 const anyExpr: fc.Arbitrary<Typed> = fc.nat(4).chain((depth) => {
   let made = leaf;
-  for (let i = 0; i < depth; i++) made = made.chain((of) => (of.shape.some((n) => n === 0) ? fc.constant(of) : grow(of)));
+  for (let i = 0; i < depth; i++)
+    made = made.chain((of) => (of.shape.some((n) => n === 0) ? fc.constant(of) : grow(of)));
   return made;
 });
 
 describe('any expression', () => {
   it('has the value of the plain evaluator, whole and in any pieces', () => {
     fc.assert(
-      fc.property(anyExpr, fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 4 }), ({ expr, shape, dtype }, cuts) => {
-        const value = evaluator.compile(expr);
-        expect(value.shape).toEqual(shape);
-        expect(value.dtype).toBe(dtype);
-        // A redraw of nothing has no statistics; the plain evaluator says NaN and no element shows it.
-        const expected = toBytes(naive(expr, tensors, 42));
-        const whole = evaluator.readBytes(expr, 0, value.elements);
-        expect(whole.equals(expected)).toBe(true);
-        const places = [0, ...cuts.map((cut) => Math.floor(cut * value.elements)), value.elements].sort((a, b) => a - b);
-        const pieces = places.slice(1).map((end, i) => evaluator.readBytes(expr, places[i] ?? 0, end));
-        expect(Buffer.concat(pieces).equals(expected)).toBe(true);
-      }),
+      fc.property(
+        anyExpr,
+        fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 4 }),
+        ({ expr, shape, dtype }, cuts) => {
+          const value = evaluator.compile(expr);
+          expect(value.shape).toEqual(shape);
+          expect(value.dtype).toBe(dtype);
+          // A redraw of nothing has no statistics; the plain evaluator says NaN and no element shows it.
+          const expected = toBytes(naive(expr, tensors, 42));
+          const whole = evaluator.readBytes(expr, 0, value.elements);
+          expect(whole.equals(expected)).toBe(true);
+          const places = [0, ...cuts.map((cut) => Math.floor(cut * value.elements)), value.elements].sort(
+            (a, b) => a - b,
+          );
+          const pieces = places.slice(1).map((end, i) => evaluator.readBytes(expr, places[i] ?? 0, end));
+          expect(Buffer.concat(pieces).equals(expected)).toBe(true);
+        },
+      ),
       { numRuns: 400 },
     );
   });

@@ -35,7 +35,10 @@ describe('large tensors', () => {
     ['concat of long rows', { op: 'concat', dim: 1, of: [source('wide'), source('wide')] }],
     ['permuted rows', { op: 'take', of: source('m'), dim: 0, index: { kind: 'permutation', key: 'r', size: 300 } }],
     ['permuted columns', { op: 'take', of: source('m'), dim: 1, index: { kind: 'permutation', key: 'c', size: 700 } }],
-    ['permuted long rows', { op: 'take', of: source('wide'), dim: 0, index: { kind: 'permutation', key: 'w', size: 9 } }],
+    [
+      'permuted long rows',
+      { op: 'take', of: source('wide'), dim: 0, index: { kind: 'permutation', key: 'w', size: 9 } },
+    ],
     [
       'permuted long columns',
       { op: 'take', of: source('wide'), dim: 1, index: { kind: 'permutation', key: 'w', size: 40_000 } },
@@ -165,8 +168,13 @@ describe('refusals', () => {
     return undefined;
   };
   it('names what cannot be', () => {
-    const u8 = new Evaluator([rawCheckpoint([{ name: 'f8', dtype: 'F8_E4M3', shape: [4], bytes: Buffer.alloc(4) }])], 1);
-    expect(() => u8.compile({ op: 'scale', of: source('f8'), by: 2 })).toThrow(/"scale" is defined on F64, F32, BF16 and F16, not on F8_E4M3/);
+    const u8 = new Evaluator(
+      [rawCheckpoint([{ name: 'f8', dtype: 'F8_E4M3', shape: [4], bytes: Buffer.alloc(4) }])],
+      1,
+    );
+    expect(() => u8.compile({ op: 'scale', of: source('f8'), by: 2 })).toThrow(
+      /"scale" is defined on F64, F32, BF16 and F16, not on F8_E4M3/,
+    );
     // Copied whole, it is fine.
     expect(u8.readBytes(source('f8'), 0, 4).length).toBe(4);
     u8.sources.close();
@@ -174,7 +182,9 @@ describe('refusals', () => {
     expect(code({ op: 'slice', of: source('m'), dim: 2, begin: 0, end: 1 })).toBe('plan-expression');
     expect(code({ op: 'reshape', of: source('m'), shape: [1] })).toBe('plan-expression');
     expect(code({ op: 'concat', dim: 0, of: [source('m'), source('h')] })).toBe('plan-expression');
-    expect(code({ op: 'take', of: source('m'), dim: 0, index: { kind: 'permutation', key: 'k', size: 299 } })).toBe('plan-expression');
+    expect(code({ op: 'take', of: source('m'), dim: 0, index: { kind: 'permutation', key: 'k', size: 299 } })).toBe(
+      'plan-expression',
+    );
     expect(code({ op: 'dequantise', of: { op: 'fill', shape: [1], dtype: 'F32', value: 0 } })).toBe('plan-expression');
     expect(code(source('absent'))).toBe('source-tensor-missing');
   });

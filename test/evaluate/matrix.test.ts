@@ -10,7 +10,8 @@ const M = 30;
 const N = 20;
 /** W = Σ σ_k·u_k·v_kᵀ with known orthonormal u, v (columns of Hadamard-like cosines) and σ = 9, 7, 5, then 0.5 and less. */
 const SIGMA = [9, 7, 5, 0.5, 0.4, 0.3, 0.2, 0.1];
-const cosine = (k: number, i: number, n: number): number => Math.sqrt(2 / n) * Math.cos((Math.PI * (i + 0.5) * (k + 1)) / n);
+const cosine = (k: number, i: number, n: number): number =>
+  Math.sqrt(2 / n) * Math.cos((Math.PI * (i + 0.5) * (k + 1)) / n);
 const w: Tensor = {
   dtype: 'F64',
   shape: [M, N],
@@ -35,7 +36,10 @@ describe('svd-noise', () => {
   it('finds the singular vectors that the matrix was built from', () => {
     const basis = svdBasis(evaluator.compile(source), 3, 42, 'k');
     for (let k = 0; k < 3; k++) {
-      const dot = Array.from({ length: M }, (_, i) => (basis.u[k * M + i] ?? 0) * cosine(k, i, M)).reduce((a, b) => a + b, 0);
+      const dot = Array.from({ length: M }, (_, i) => (basis.u[k * M + i] ?? 0) * cosine(k, i, M)).reduce(
+        (a, b) => a + b,
+        0,
+      );
       expect(Math.abs(dot)).toBeCloseTo(1, 12);
     }
     const rest = SIGMA.slice(3).reduce((sum, s) => sum + s * s, 0);

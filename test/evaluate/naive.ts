@@ -137,7 +137,11 @@ export function naive(expr: Expr, sources: ReadonlyMap<string, Tensor>, seed: nu
     case 'slice': {
       const of = evaluate(expr.of);
       const shape = of.shape.with(expr.dim, expr.end - expr.begin);
-      return make(of.dtype, shape, (at) => of.data[flat(at.with(expr.dim, (at[expr.dim] ?? 0) + expr.begin), of.shape)] ?? NaN);
+      return make(
+        of.dtype,
+        shape,
+        (at) => of.data[flat(at.with(expr.dim, (at[expr.dim] ?? 0) + expr.begin), of.shape)] ?? NaN,
+      );
     }
     case 'concat': {
       const parts = expr.of.map(evaluate);
@@ -177,7 +181,11 @@ export function naive(expr: Expr, sources: ReadonlyMap<string, Tensor>, seed: nu
       const parts = expr.of.map(evaluate);
       const [first] = parts;
       if (first === undefined) throw new Error('nothing');
-      return mapped(first, first.dtype, (_x, i) => parts.reduce((sum, part) => sum + (part.data[i] ?? NaN), 0) / parts.length);
+      return mapped(
+        first,
+        first.dtype,
+        (_x, i) => parts.reduce((sum, part) => sum + (part.data[i] ?? NaN), 0) / parts.length,
+      );
     }
     case 'noise': {
       const of = evaluate(expr.of);

@@ -23,7 +23,8 @@ export interface DenseOptions {
   /** Further tensors, by name: raw bytes as U8. */
   readonly extra?: Readonly<Record<string, Buffer>>;
   readonly files?: Readonly<Record<string, string>>;
-  readonly tiedHead?: boolean;
+  /** Stores lm_head.weight beside a tied embedding: equal to it, or not. */
+  readonly tiedHead?: 'equal' | 'different';
 }
 
 const ROOT = mkdtempSync(join(tmpdir(), 'moe-test-'));
@@ -67,9 +68,15 @@ export function writeDense(options: DenseOptions = {}, folder = join(newFolder()
         shape.reduce((a, b) => a * b, 1),
         dtype,
         seed,
-        options.tiedHead === true && name === 'lm_head.weight' ? 'model.embed_tokens.weight' : name,
+        name,
       ),
     }));
+  const embed = all.find(({ name }) => name === 'model.embed_tokens.weight');
+  if (options.tiedHead !== undefined && embed !== undefined) {
+    const bytes = Buffer.from(embed.bytes);
+    if (options.tiedHead === 'different') bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
+    all.push({ ...embed, name: 'lm_head.weight', bytes });
+  }
   for (const [name, bytes] of Object.entries(options.extra ?? {})) {
     all.push({ name, dtype: 'U8', shape: [bytes.length], bytes });
   }
