@@ -40,11 +40,29 @@ export function logSumExp(values: Float32Array): number {
   return top + Math.log(values.reduce((sum, value) => sum + Math.exp(value - top), 0));
 }
 
+/** Up to so many, the largest are kept sorted while passing over the values once; beyond, everything is sorted. */
+const FEW = 64;
+
 /** Indices of the `count` largest values, largest first, ties by lower index. */
 export function topIndices(values: Float32Array, count: number): number[] {
-  const order = Array.from(values, (_, i) => i);
-  order.sort((a, b) => (values[b] ?? 0) - (values[a] ?? 0) || a - b);
-  return order.slice(0, count);
+  const before = (a: number, b: number): number => (values[b] ?? 0) - (values[a] ?? 0) || a - b;
+  if (count > FEW) {
+    return Array.from(values, (_, i) => i)
+      .sort(before)
+      .slice(0, count);
+  }
+  const best: number[] = [];
+  let least = Number.NEGATIVE_INFINITY;
+  values.forEach((value, index) => {
+    // Later equals come after: only a larger value can push one out.
+    if (best.length === count && !(value > least)) return;
+    let at = best.length;
+    while (at > 0 && value > (values[best[at - 1] ?? 0] ?? 0)) at--;
+    best.splice(at, 0, index);
+    if (best.length > count) best.pop();
+    least = values[best.at(-1) ?? 0] ?? least;
+  });
+  return best;
 }
 
 /** Draws a token. `random` gives uniform numbers in [0, 1). */

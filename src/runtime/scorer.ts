@@ -3,15 +3,15 @@
  * once and kept as keys and values; the rest is packed into rows as trees.
  */
 import { MoeError } from '../common/errors.ts';
-import type { EvalTokenizer, Scorer, ScoreOptions, ScoreRequest, ScoreResult } from '../eval/scorer.ts';
+import type { Scorer, ScoreOptions, ScoreRequest, ScoreResult } from '../eval/scorer.ts';
 import { maskName, maskWindows } from '../model/forward.ts';
 import { packedMask, packSegments, pastMask } from '../model/masks.ts';
 import type { PackedRow } from '../model/masks.ts';
 import { commonPrefix, packRows } from '../model/packing.ts';
 import type { PackedSequences } from '../model/packing.ts';
-import type { TextTokenizer } from '../tokens/tokenizer.ts';
 import { Prefix } from './prefix.ts';
-import type { RunnableModel } from './model.ts';
+import { routerTraces, traceNames } from './model.ts';
+import type { RouterTrace, RunnableModel } from './model.ts';
 import { floatData, floats, integerData, integers } from './session.ts';
 import type { Feeds } from './session.ts';
 
@@ -22,42 +22,47 @@ export interface ScorerSettings {
   readonly tokensPerRow?: number;
 }
 
-/** A tokenizer as evaluation wants it. */
-export function evalTokenizer(tokenizer: TextTokenizer): EvalTokenizer {
-  return {
-    encode: (text, options) => tokenizer.encode(text, options),
-    decode: (ids) => tokenizer.decode(ids),
-    ...(tokenizer.bosId === undefined ? {} : { bosId: tokenizer.bosId }),
-    ...(tokenizer.eosId === undefined ? {} : { eosId: tokenizer.eosId }),
-  };
+/** Where routers' decisions go while texts are scored. */
+export interface TraceSink {
+  /** `places` are the tokens of the run to look at, in order, with their ids; uncounted ones are few-shot prefix. */
+  observe(
+    traces: readonly RouterTrace[],
+    tokens: {
+      readonly places: readonly number[];
+      readonly ids: readonly number[];
+      readonly counted: readonly boolean[];
+    },
+    domain: string | undefined,
+  ): void;
 }
 
 /** Common beginnings shorter than this are not worth a run of their own. */
 const SHORTEST_PREFIX = 48;
 
-export class ModelScorer implements Scorer {
-  readonly tokenizer: EvalTokenizer;
+export class ModelScorer implements Pick<Scorer, 'maxLength' | 'loglikelihoods'> {
   readonly maxLength: number;
   readonly #budget: number;
   #prefix: Prefix | null = null;
 
   constructor(
     private readonly model: RunnableModel,
-    tokenizer: TextTokenizer,
     settings: ScorerSettings = {},
   ) {
-    this.tokenizer = evalTokenizer(tokenizer);
     this.maxLength = settings.maxLength ?? model.spec.maxPositions;
     this.#budget = settings.tokensPerRow ?? 1024;
   }
 
-  async loglikelihoods(requests: readonly ScoreRequest[], options: ScoreOptions): Promise<readonly ScoreResult[]> {
+  async loglikelihoods(
+    requests: readonly ScoreRequest[],
+    options: ScoreOptions & { readonly traces?: TraceSink },
+  ): Promise<readonly ScoreResult[]> {
+    const { traces } = options;
     const inputs = requests.map(({ contextIds, continuationIds }) => {
       if (contextIds.length === 0 || continuationIds.length === 0)
         throw new MoeError('internal', 'empty-request', 'A request to score needs a context and a continuation.');
       return [...contextIds, ...continuationIds].slice(0, -1);
     });
-    const prefix = await this.#commonPrefix(requests, inputs);
+    const prefix = await this.#commonPrefix(requests, inputs, traces !== undefined);
     const skip = prefix?.length ?? 0;
     const tails = inputs.map((ids) => ids.slice(skip));
     const results = new Array<ScoreResult>(requests.length);
@@ -66,7 +71,7 @@ export class ModelScorer implements Scorer {
     const rows = packRows(tails, this.#budget, (index) => this.#lengthMatters(inputs[index]?.length ?? 0));
     for (const row of rows) {
       if (options.signal?.aborted === true) throw new MoeError('cancelled', 'cancelled', 'Scoring was cancelled.');
-      const scored = await this.#row(row, requests, prefix);
+      const scored = await this.#row(row, requests, prefix, traces);
       row.members.forEach((index, slot) => {
         const result = scored[slot];
         if (result !== undefined) results[index] = result;
@@ -88,12 +93,15 @@ export class ModelScorer implements Scorer {
   async #commonPrefix(
     requests: readonly ScoreRequest[],
     inputs: readonly (readonly number[])[],
+    traced: boolean,
   ): Promise<Prefix | null> {
     const [first] = inputs;
     if (first === undefined || inputs.length < 2 || inputs.some((ids) => this.#lengthMatters(ids.length))) return null;
     let length = first.length;
     inputs.forEach((ids, i) => {
       length = Math.min(length, commonPrefix(first, ids), (requests[i]?.contextIds.length ?? 1) - 1);
+      // Its routers are not looked at, so with traces it must hold uncounted tokens only.
+      if (traced) length = Math.min(length, requests[i]?.trace?.skipTokens ?? 0);
     });
     if (length < SHORTEST_PREFIX) return null;
     const ids = first.slice(0, length);
@@ -105,6 +113,7 @@ export class ModelScorer implements Scorer {
     packed: PackedSequences,
     requests: readonly ScoreRequest[],
     prefix: Prefix | null,
+    sink: TraceSink | undefined,
   ): Promise<readonly ScoreResult[]> {
     const row = packSegments(packed.segments);
     const skip = prefix?.length ?? 0;
@@ -119,11 +128,13 @@ export class ModelScorer implements Scorer {
       return targets.length;
     });
     const feeds = prefix === null ? this.model.packedFeeds(row) : this.#feedsAfter(row, prefix);
-    const session = await this.model.session({ rows: 'chosen', head: 'targets', cache: prefix !== null });
+    const traces = sink !== undefined;
+    const session = await this.model.session({ rows: 'chosen', head: 'targets', cache: prefix !== null, traces });
     const results = await session.run(
       { ...feeds, rows: integers(at, [at.length]), targets: integers(targets, [targets.length]) },
-      ['logprob', 'greedy'],
+      ['logprob', 'greedy', ...(traces ? traceNames(this.model.spec) : [])],
     );
+    if (sink !== undefined) observeRow(sink, routerTraces(this.model.spec, results), packed, row, requests, skip);
     const logprob = floatData(results.get('logprob'), 'logprob');
     const greedy = integerData(results.get('greedy'), 'greedy');
     return ends.map((end, slot) => {
@@ -165,5 +176,36 @@ export class ModelScorer implements Scorer {
     const mask = new Float32Array(positions.length * filled);
     positions.forEach((position, i) => mask.set(pastMask(1, position, filled, filled, window), i * filled));
     return mask;
+  }
+}
+
+/**
+ * Hands a packed row's routers on, as if every context had been run by itself and its continuations after it: a token counts
+ * once per different context that it belongs to, so that packing and shared beginnings change no statistics.
+ */
+function observeRow(
+  sink: TraceSink,
+  traces: readonly RouterTrace[],
+  packed: PackedSequences,
+  row: PackedRow,
+  requests: readonly ScoreRequest[],
+  skip: number,
+): void {
+  const groups = new Map<string, { readonly domain: string | undefined; readonly counted: Map<number, boolean> }>();
+  packed.members.forEach((index, slot) => {
+    const request = requests[index];
+    if (request === undefined) return;
+    const { contextIds, continuationIds, trace } = request;
+    const key = contextIds.join();
+    const group = groups.get(key) ?? { domain: trace?.domain, counted: new Map<number, boolean>() };
+    groups.set(key, group);
+    const length = contextIds.length + continuationIds.length - 1;
+    for (let depth = skip; depth < length; depth++)
+      group.counted.set(packed.placeOf(slot, depth - skip), depth >= (trace?.skipTokens ?? 0));
+  });
+  for (const { domain, counted } of groups.values()) {
+    const places = [...counted.keys()];
+    const ids = places.map((place) => row.ids[place] ?? 0);
+    sink.observe(traces, { places, ids, counted: [...counted.values()] }, domain);
   }
 }

@@ -45,6 +45,13 @@ describe('sampling', () => {
 
   it('top indices: largest first, ties by index', () => {
     expect(topIndices(Float32Array.from([1, 5, 5, 2]), 3)).toEqual([1, 2, 3]);
+    const values = fc.array(fc.integer({ min: -3, max: 3 }), { maxLength: 30 });
+    fc.assert(
+      fc.property(values, fc.integer({ min: 1, max: 100 }), (list, count) => {
+        const sorted = list.map((value, i) => ({ value, i })).sort((a, b) => b.value - a.value || a.i - b.i);
+        expect(topIndices(Float32Array.from(list), count)).toEqual(sorted.slice(0, count).map(({ i }) => i));
+      }),
+    );
   });
 
   it('a seed repeats, another differs, and numbers are uniform', () => {

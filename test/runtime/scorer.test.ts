@@ -8,12 +8,10 @@ import { argMax } from '../../src/model/sampling.ts';
 import { RunnableModel } from '../../src/runtime/model.ts';
 import { ModelScorer } from '../../src/runtime/scorer.ts';
 import { loadTokenizerFolder } from '../../src/tokens/folder.ts';
-import { TextTokenizer } from '../../src/tokens/tokenizer.ts';
 import { openFolder, sharedFolder } from './folder.ts';
 import { mixtralConfig, mixtralSource, sequence } from './random-model.ts';
 
 const SETTINGS = { weights: 'stored', threads: 1 } as const;
-const anyTokenizer = new TextTokenizer({ tokenizerJson: { model: { type: 'BPE', vocab: { a: 0 }, merges: [] } } });
 
 /** The definition: one run per request. */
 async function oneByOne(model: RunnableModel, requests: readonly ScoreRequest[]): Promise<ScoreResult[]> {
@@ -54,7 +52,7 @@ describe('scoring', () => {
     const expected = await oneByOne(model, requests);
     for (const tokensPerRow of [1, 30, 1000]) {
       const progress: number[] = [];
-      const scorer = new ModelScorer(model, anyTokenizer, { tokensPerRow });
+      const scorer = new ModelScorer(model, { tokensPerRow });
       agree(await scorer.loglikelihoods(requests, { onProgress: (done) => progress.push(done) }), expected);
       expect(progress.at(-1)).toBe(20);
     }
@@ -68,7 +66,7 @@ describe('scoring', () => {
       contextIds: [...common, ...sequence(i, 7)],
       continuationIds: sequence(1 + (i % 3), 50 + i),
     }));
-    const scorer = new ModelScorer(model, anyTokenizer);
+    const scorer = new ModelScorer(model);
     agree(await scorer.loglikelihoods(requests, {}), await oneByOne(model, requests));
     agree(await scorer.loglikelihoods(requests.slice(0, 3), {}), await oneByOne(model, requests.slice(0, 3)));
     await model.release();
@@ -87,7 +85,7 @@ describe('scoring', () => {
       continuationIds: sequence(2, i),
     }));
     agree(
-      await new ModelScorer(model, anyTokenizer, { maxLength: 100 }).loglikelihoods(requests, {}),
+      await new ModelScorer(model, { maxLength: 100 }).loglikelihoods(requests, {}),
       await oneByOne(model, requests),
     );
     await model.release();
@@ -95,7 +93,7 @@ describe('scoring', () => {
 
   it('can be cancelled between rows, and refuses empty requests', async () => {
     const model = new RunnableModel(long, mixtralSource(shape, 2), SETTINGS);
-    const scorer = new ModelScorer(model, anyTokenizer);
+    const scorer = new ModelScorer(model);
     const request = { contextIds: [1], continuationIds: [2] };
     await expect(scorer.loglikelihoods([request], { signal: AbortSignal.abort() })).rejects.toMatchObject({
       kind: 'cancelled',
@@ -141,7 +139,7 @@ describe('stories260K against the harness', () => {
     const requests = docs.flatMap((doc) =>
       (doc['choices'] as string[]).map((choice) => request(String(doc['query']), ` ${choice}`, 2048)),
     );
-    const results = await new ModelScorer(model, tokenizer, { maxLength: 2048 }).loglikelihoods(requests, {});
+    const results = await new ModelScorer(model, { maxLength: 2048 }).loglikelihoods(requests, {});
     const expected = (tasks['copa@max_length=2048']?.lls ?? []).flat();
     expect(results).toHaveLength(expected.length);
     expected.forEach((value, i) => expect(Math.abs((results[i]?.logprob ?? Number.NaN) - value)).toBeLessThan(1e-3));
@@ -162,7 +160,7 @@ describe('stories260K against the harness', () => {
       const requests = of(test)
         .slice(0, 2)
         .flatMap((doc) => ['A', 'B', 'C', 'D'].map((letter) => request(head + body(doc), ` ${letter}`, 512)));
-      const results = await new ModelScorer(model, tokenizer, { maxLength: 512 }).loglikelihoods(requests, {});
+      const results = await new ModelScorer(model, { maxLength: 512 }).loglikelihoods(requests, {});
       const expected = (tasks['mmlu_5shot@max_length=512,limit=2']?.[`mmlu_${subject}`] ?? []).flat();
       expect(expected).toHaveLength(8);
       expected.forEach((value, i) => expect(Math.abs((results[i]?.logprob ?? Number.NaN) - value)).toBeLessThan(1e-3));
