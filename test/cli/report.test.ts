@@ -232,7 +232,8 @@ describe('progress', () => {
         errIsTty,
       };
       const signal = new AbortController().signal;
-      const line = new ProgressLine({ ...io, columns: 80, env: {}, cwd: '/', signal }, 'Writing', () => now);
+      const rest = { input: () => Promise.resolve(new Uint8Array()), inferEntry: '' };
+      const line = new ProgressLine({ ...io, columns: 80, env: {}, cwd: '/', signal, ...rest }, 'Writing', () => now);
       for (; now < 1000 * seconds; now += 20) line.update(step);
       line.end();
       return out;

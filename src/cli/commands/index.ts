@@ -3,6 +3,7 @@ import type { Command } from '../command.ts';
 import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
 import { inspect } from './inspect.ts';
+import { logits } from './logits.ts';
 import { plan } from './plan.ts';
 import { presets } from './presets.ts';
 import { recipe } from './recipe.ts';
@@ -24,4 +25,5 @@ export const COMMANDS: readonly Command[] = [
   presets,
   sample,
   tokenize,
+  logits,
 ];

@@ -1,0 +1,73 @@
+/** Models for commands: opened in a process of their own, which ends with the command. */
+import { resolve } from 'node:path';
+import type { Checkpoint } from '../checkpoint/types.ts';
+import type { InferProcess, RemoteModel } from '../infer/client.ts';
+import { usageError } from './command.ts';
+import type { Context, OptionSpec } from './command.ts';
+import { ProgressLine } from './progress.ts';
+import { wholeOption } from './values.ts';
+
+export const RUN_OPTIONS: Readonly<Record<string, OptionSpec>> = {
+  threads: { type: 'string', value: 'N', help: 'threads of the runtime (default: one per physical core)' },
+  weights: {
+    type: 'string',
+    value: 'MODE',
+    help: 'stored: weights stay in the file’s pages, least memory; packed: a float32 copy in the kernels’ layout, faster',
+  },
+};
+
+export interface ModelSettings {
+  readonly weights?: 'stored' | 'packed';
+  readonly maxLength?: number | undefined;
+}
+
+/** Opens the checkpoint at `path` (headers only); what is wrong with it is logged. */
+export async function openPath(context: Context, path: string): Promise<Checkpoint> {
+  const { openAll } = await import('./planning.ts');
+  const [checkpoint] = await openAll([resolve(context.io.cwd, path)], context);
+  if (checkpoint === undefined) throw new Error('nothing was opened');
+  return checkpoint;
+}
+
+/** Runs `use` with a model process; it is ended afterwards, and killed at once on Ctrl-C. */
+export async function withModels<T>(context: Context, use: (process: InferProcess) => Promise<T>): Promise<T> {
+  const { InferProcess } = await import('../infer/client.ts');
+  const child = new InferProcess({ entry: context.io.inferEntry, signal: context.io.signal });
+  try {
+    return await use(child);
+  } finally {
+    await child.close();
+  }
+}
+
+/** Opens a model in the process, with progress where its weights must be dequantised first. */
+export async function openModel(
+  context: Context,
+  child: InferProcess,
+  path: string,
+  settings: ModelSettings = {},
+): Promise<RemoteModel> {
+  const { cacheFolder } = await import('../infer/cache-folder.ts');
+  const line = new ProgressLine(context.io, 'Dequantising');
+  try {
+    const model = await child.open(path, {
+      cacheFolder: cacheFolder(context.io.env),
+      weights: weightsMode(context) ?? settings.weights ?? 'stored',
+      threads: wholeOption(context, 'threads', 1),
+      maxLength: settings.maxLength,
+      onProgress: (progress) => {
+        line.update(progress);
+      },
+    });
+    for (const note of model.facts.notes) context.log(`note: ${path}: ${note}`);
+    return model;
+  } finally {
+    line.end();
+  }
+}
+
+function weightsMode({ args }: Context): 'stored' | 'packed' | undefined {
+  const mode = args.text('weights');
+  if (mode === undefined || mode === 'stored' || mode === 'packed') return mode;
+  throw usageError('bad-weights', `--weights is "${mode}", expected stored or packed`);
+}
