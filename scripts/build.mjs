@@ -1,7 +1,7 @@
 // Builds what exists: the CLI, later the extension, the job process, the worker and the webviews; and the safetensors-js
 // package. Options: --watch (rebuild on change), --no-packages (leave out safetensors-js), --minify, --outdir DIR (instead of
 // dist; only the CLI and what it forks are built then).
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { context } from 'esbuild';
@@ -109,6 +109,11 @@ for (const job of jobs) {
   }
   console.log(`${job.to.padEnd(42)} ${(statSync(job.path).size / 1024).toFixed(0).padStart(6)} kB`);
 }
+
+// The pages' icons: the font beside the style sheet that names it.
+if (outdir === null && existsSync(join(root, 'dist/webview')))
+  for (const name of ['codicon.css', 'codicon.ttf'])
+    copyFileSync(join(root, 'node_modules/@vscode/codicons/dist', name), join(root, 'dist/webview', name));
 
 // The package is published on its own, as plain ES modules with types; nothing here needs its dist.
 if (packages) {

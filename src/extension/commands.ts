@@ -1,0 +1,46 @@
+/** All commands, in one table. */
+import * as vscode from 'vscode';
+import type { CheckpointEditors } from './checkpoint-editor.ts';
+import type { CheckpointsTree } from './checkpoints-tree.ts';
+import { checkpointCommands } from './commands-checkpoints.ts';
+import { jobCommands } from './commands-jobs.ts';
+import type { CompareEditors } from './compare-editor.ts';
+import type { HeatmapView } from './heatmap-view.ts';
+import { COMMANDS } from './ids.ts';
+import type { PlanEditors } from './plan-editor.ts';
+import type { Services } from './services.ts';
+import type { TextDocuments } from './text-documents.ts';
+import { showError } from './webview-page.ts';
+import type { WorkspaceFiles } from './workspace-files.ts';
+
+export interface CommandParts {
+  readonly services: Services;
+  readonly editors: CheckpointEditors;
+  readonly texts: TextDocuments;
+  readonly plans: PlanEditors;
+  readonly comparisons: CompareEditors;
+  readonly checkpoints: CheckpointsTree;
+  readonly heatmap: HeatmapView;
+  readonly files: WorkspaceFiles;
+}
+
+export type CommandName = keyof typeof COMMANDS;
+export type CommandTable = Readonly<Partial<Record<CommandName, (...args: unknown[]) => unknown>>>;
+
+/** Registers every command. A failure is shown with what was being done, and logged. */
+export function registerCommands(parts: CommandParts): vscode.Disposable {
+  const table: CommandTable = { ...checkpointCommands(parts), ...jobCommands(parts) };
+  return vscode.Disposable.from(
+    ...Object.entries(COMMANDS).map(([name, id]) =>
+      vscode.commands.registerCommand(id, async (...args: unknown[]) => {
+        const run = table[name as CommandName];
+        try {
+          return await run?.(...args);
+        } catch (error) {
+          await showError(parts.services, vscode.l10n.t('MoE Workbench'), error);
+          return undefined;
+        }
+      }),
+    ),
+  );
+}

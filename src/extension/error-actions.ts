@@ -1,0 +1,28 @@
+/** What an error page offers to do. The ids come back with `errorAction`. */
+import { toWireError } from '../protocol/errors.ts';
+import type { ErrorPage } from '../protocol/wire.ts';
+
+export type ErrorActionId = 'reload' | 'openText' | 'examine' | 'rebuildIndex' | 'reveal' | 'copyDiagnostics';
+
+const LABELS: Readonly<Record<ErrorActionId, string>> = {
+  reload: 'Try Again',
+  openText: 'Open as Text',
+  examine: 'Examine the Folder',
+  rebuildIndex: 'Rebuild the Index',
+  reveal: 'Show in Explorer',
+  copyDiagnostics: 'Copy Diagnostics',
+};
+
+export function isErrorAction(id: string): id is ErrorActionId {
+  return Object.hasOwn(LABELS, id);
+}
+
+/** The buttons that fit an error, most useful first. */
+export function pageActions(error: unknown): ErrorPage['actions'] {
+  const { code, place } = toWireError(error);
+  const ids: ErrorActionId[] = ['reload'];
+  if (/index/.test(code)) ids.push('rebuildIndex');
+  if (/lfs|json|config/.test(code) && place.file !== undefined) ids.push('openText');
+  ids.push('examine', 'reveal', 'copyDiagnostics');
+  return ids.map((id) => ({ id, label: LABELS[id] }));
+}

@@ -1,0 +1,93 @@
+/** Jobs in words, for tree, status bar and notifications. No vscode here. */
+import type { JobProgress, JobView } from '../protocol/jobs.ts';
+import { durationText, shortBytes } from '../report/text.ts';
+
+const PHASES: Readonly<Record<JobProgress['phase'], string>> = {
+  start: 'opening',
+  plan: 'planning',
+  check: 'checking the source',
+  write: 'writing',
+  finish: 'finishing',
+  verify: 'verifying',
+  revert: 'reverting',
+  scan: 'reading values',
+};
+
+/** 0 to 1, or null where nothing is countable yet. */
+export function shareDone(progress: JobProgress | null): number | null {
+  if (progress === null || progress.bytesTotal <= 0) return null;
+  return Math.min(1, progress.bytesDone / progress.bytesTotal);
+}
+
+/** "writing 42 %, 1.2 GB/s, 3 s left". */
+export function progressText(progress: JobProgress | null): string {
+  if (progress === null) return 'starting';
+  const share = shareDone(progress);
+  const parts = [
+    share === null ? PHASES[progress.phase] : `${PHASES[progress.phase]} ${String(Math.floor(share * 100))} %`,
+  ];
+  if (progress.bytesPerSecond !== null && progress.bytesPerSecond > 0)
+    parts.push(`${shortBytes(progress.bytesPerSecond)}/s`);
+  if (progress.etaSeconds !== null) parts.push(`${durationText(progress.etaSeconds)} left`);
+  return parts.join(', ');
+}
+
+/** What stands behind a job's title. */
+export function statusText(job: JobView, now: number = Date.now()): string {
+  switch (job.status) {
+    case 'queued':
+      return job.place === null ? 'waiting' : `waiting, place ${String(job.place)}`;
+    case 'running':
+      return job.cancelling ? 'stopping' : `${progressText(job.progress)}${job.mine ? '' : ' (another window)'}`;
+    case 'done':
+      return `done ${ago(job.ended, now)}`;
+    case 'checked-bad':
+      return `found damage ${ago(job.ended, now)}`;
+    case 'failed':
+      return `failed ${ago(job.ended, now)}`;
+    case 'cancelled':
+      return `cancelled ${ago(job.ended, now)}`;
+    case 'interrupted':
+      return `interrupted ${ago(job.ended, now)}`;
+  }
+}
+
+/** "3 min ago". */
+export function ago(iso: string | null, now: number): string {
+  const then = iso === null ? NaN : Date.parse(iso);
+  const seconds = Math.max(0, Math.round((now - then) / 1000));
+  if (Number.isNaN(seconds)) return '';
+  if (seconds < 60) return 'just now';
+  if (seconds < 3600) return `${String(Math.floor(seconds / 60))} min ago`;
+  if (seconds < 86_400) return `${String(Math.floor(seconds / 3600))} h ago`;
+  return new Date(then).toISOString().slice(0, 10);
+}
+
+/** Seconds that a job ran, or null. */
+export function secondsOf(job: JobView): number | null {
+  if (job.started === null || job.ended === null) return null;
+  return (Date.parse(job.ended) - Date.parse(job.started)) / 1000;
+}
+
+/** Where a job's result lies, for jobs that make one. */
+export function resultPath(job: JobView): string | null {
+  switch (job.params.kind) {
+    case 'upcycle':
+    case 'verify':
+      return job.params.out;
+    case 'revert':
+      return job.params.dest;
+    case 'doctor':
+      return job.params.path;
+  }
+}
+
+/** Words for menus: `when: viewItem =~ /…/`. */
+export function jobContext(job: JobView): string {
+  const open = job.status === 'queued' || job.status === 'running';
+  const words = ['job', open ? (job.cancelling ? 'stopping' : 'open') : 'ended', job.params.kind];
+  if (job.resumable) words.push('resumable');
+  if (job.outcome !== null) words.push('report');
+  if (job.status === 'done') words.push('result');
+  return words.join('.');
+}

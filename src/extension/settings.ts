@@ -1,0 +1,34 @@
+/** Settings, read in one place. */
+import * as vscode from 'vscode';
+
+/** Every setting with what holds where it is unset or of a wrong type. package.json says the same. */
+export const SETTINGS = {
+  'view.histogramBins': 64,
+  'view.autoStatistics': true,
+  'view.sizeUnits': 'decimal',
+  'checkpoints.hubCache': true,
+  'checkpoints.hubCachePath': '',
+  'problems.show': true,
+  'upcycle.verify': true,
+  'upcycle.keepPartial': true,
+  'upcycle.openResult': 'resultAndReport',
+  'jobs.concurrency': 1,
+  'jobs.keep': 200,
+  'jobs.notifyAfterSeconds': 20,
+} as const satisfies Readonly<Record<string, string | number | boolean>>;
+
+type Widen<T> = T extends string ? string : T extends number ? number : boolean;
+
+/** A setting's value; one of a wrong type counts as unset. */
+export function setting<K extends keyof typeof SETTINGS>(key: K): Widen<(typeof SETTINGS)[K]> {
+  const value: unknown = vscode.workspace.getConfiguration('moe').get(key);
+  const fallback: unknown = SETTINGS[key];
+  return (typeof value === typeof fallback ? value : fallback) as Widen<(typeof SETTINGS)[K]>;
+}
+
+/** Calls back when any of the settings changes. */
+export function onSettings(changed: () => void): vscode.Disposable {
+  return vscode.workspace.onDidChangeConfiguration((event) => {
+    if (event.affectsConfiguration('moe')) changed();
+  });
+}

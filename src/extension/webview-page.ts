@@ -1,0 +1,56 @@
+/** Puts a page into a webview: options, HTML, endpoint. */
+import * as vscode from 'vscode';
+import { webviewEndpoint } from '../protocol/host.ts';
+import type { Endpoint } from '../protocol/host.ts';
+import { pageHtml } from './page-html.ts';
+import type { Services } from './services.ts';
+
+export type PageName = 'viewer' | 'planner' | 'compare' | 'heatmap';
+
+/** Fills the webview with a page and connects to it. Listen to the endpoint before anything else: the page asks at once. */
+export function openPage(webview: vscode.Webview, page: PageName, title: string, services: Services): Endpoint {
+  const { extensionUri } = services.context;
+  const built = vscode.Uri.joinPath(extensionUri, 'dist', 'webview');
+  const address = (name: string): string => webview.asWebviewUri(vscode.Uri.joinPath(built, name)).toString();
+  webview.options = { enableScripts: true, enableForms: false, localResourceRoots: [built] };
+  const endpoint = webviewEndpoint(webview, {
+    onFault: ({ method, message, error }) => {
+      services.log.warn(`${page} page: ${method}: ${error instanceof Error ? (error.stack ?? message) : message}`);
+    },
+  });
+  webview.html = pageHtml({
+    cspSource: webview.cspSource,
+    script: address(`${page}.js`),
+    styles: [address('codicon.css'), address(`${page}.css`)],
+    title,
+    language: vscode.env.language,
+    translations: translationsOf(),
+  });
+  return endpoint;
+}
+
+/** The bundle that VS Code has loaded for this language has the pages' texts too. */
+function translationsOf(): Record<string, string> | null {
+  const { bundle } = vscode.l10n;
+  if (bundle === undefined) return null;
+  const texts: Record<string, string> = Object.create(null) as Record<string, string>;
+  for (const [key, text] of Object.entries(bundle)) texts[key] = text;
+  return texts;
+}
+
+/** Logs a fault of a page. */
+export function logPageFault(services: Services, page: PageName, message: string, stack: string | null): void {
+  services.log.error(`${page} page: ${stack ?? message}`);
+}
+
+/** Shows a failure of a command: its message with its hint, details in the log. */
+export async function showError(services: Services, what: string, error: unknown): Promise<void> {
+  const { toWireError } = await import('../protocol/errors.ts');
+  const { kind, code, message, place } = toWireError(error);
+  if (kind === 'cancelled') return;
+  services.log.error(`${what}: ${message} [${code}]${error instanceof Error ? `\n${error.stack ?? ''}` : ''}`);
+  const showLog = vscode.l10n.t('Show Log');
+  const text = place.hint === undefined ? message : `${message}. ${place.hint}`;
+  const chosen = await vscode.window.showErrorMessage(`${what}: ${text}`, showLog);
+  if (chosen === showLog) services.log.show();
+}

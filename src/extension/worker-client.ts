@@ -1,0 +1,93 @@
+/** The worker thread as the extension sees it: started on first use, started anew after a crash. No vscode here. */
+import { existsSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { MoeError } from '../common/errors.ts';
+import type { RequestDef } from '../protocol/define.ts';
+import { portEndpoint } from '../protocol/host.ts';
+import type { CallOptions, Endpoint } from '../protocol/host.ts';
+
+export interface WorkerClientOptions {
+  /** dist/worker.js */
+  readonly entry: string;
+  readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
+  /** Megabytes of the worker's heap; a checkpoint that needs more ends the worker, not the extension host. */
+  readonly heapMegabytes?: number;
+}
+
+interface Running {
+  readonly worker: Worker;
+  readonly endpoint: Endpoint;
+}
+
+export class WorkerClient {
+  private running: Running | null = null;
+  private readonly lostListeners = new Set<(reason: string) => void>();
+  private starts = 0;
+  private disposed = false;
+
+  constructor(private readonly options: WorkerClientOptions) {}
+
+  /** Counts starts: handles of an earlier one mean nothing to the present. */
+  get generation(): number {
+    return this.starts;
+  }
+
+  /** Calls back when the worker has died; the next request starts another. */
+  onLost(listener: (reason: string) => void): { dispose(): void } {
+    this.lostListeners.add(listener);
+    return { dispose: () => void this.lostListeners.delete(listener) };
+  }
+
+  async request<P, R, G>(def: RequestDef<P, R, G>, params: P, options: CallOptions<G> = {}): Promise<R> {
+    return (this.running ?? this.start()).endpoint.request(def, params, options);
+  }
+
+  private start(): Running {
+    const { entry, log } = this.options;
+    if (this.disposed) throw new MoeError('cancelled', 'cancelled', 'The window is closing');
+    if (!existsSync(entry))
+      throw new MoeError('internal', 'worker-entry-missing', `The worker ${entry} is missing`, {
+        file: entry,
+        hint: 'Install the extension again.',
+      });
+    const worker = new Worker(entry, {
+      name: 'moe-workbench',
+      stdout: true,
+      stderr: true,
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: this.options.heapMegabytes ?? 2048 },
+    });
+    worker.stdout.setEncoding('utf8').on('data', (text: string) => {
+      log('info', `worker: ${text.trimEnd()}`);
+    });
+    worker.stderr.setEncoding('utf8').on('data', (text: string) => {
+      log('warn', `worker: ${text.trimEnd()}`);
+    });
+    const endpoint = portEndpoint(worker, {
+      onFault: ({ method, message, error }) => {
+        log('warn', `${method}: ${error instanceof Error ? (error.stack ?? message) : message}`);
+      },
+    });
+    const running = { worker, endpoint };
+    this.running = running;
+    this.starts++;
+    endpoint.onClose((reason) => {
+      if (this.running !== running) return;
+      this.running = null;
+      if (this.disposed) return;
+      log('error', `The worker has ended: ${reason}`);
+      for (const listener of this.lostListeners) listener(reason);
+    });
+    return running;
+  }
+
+  async dispose(): Promise<void> {
+    this.disposed = true;
+    this.lostListeners.clear();
+    const { running } = this;
+    this.running = null;
+    if (running === null) return;
+    running.endpoint.close('the window is closing');
+    await running.worker.terminate();
+  }
+}
