@@ -115,14 +115,20 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
   const firstProblem = checkpoint.problems.find((problem) => problem.severity === 'error');
   const missing: string[] = [];
   const known = new Set<string>();
-  for (const { name, shape, role } of expected) {
+  // Names and shapes as the checkpoint already holds them: half a million more of them would be for nothing.
+  const kept: ExpectedTensor[] = [];
+  for (const wanted of expected) {
+    const { name, shape, role, layer } = wanted;
     const found = physicalName(name);
     if (found === undefined) {
       if (role !== 'head') missing.push(name);
+      kept.push(wanted);
       continue;
     }
     known.add(found);
-    const actual = physical.get(found)?.shape ?? [];
+    const stored = physical.get(found);
+    const actual = stored?.shape ?? [];
+    kept.push(stored?.name === name ? { name: stored.name, shape: stored.shape, role, layer } : wanted);
     if (!sameShape(actual, shape)) {
       throw new MoeError(
         'input',
@@ -130,7 +136,7 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
         `${name} is [${actual.join(', ')}], but config.json asks for [${shape.join(', ')}]`,
         {
           tensor: name,
-          file: physical.get(found)?.file ?? 'config.json',
+          file: stored?.file ?? 'config.json',
           hint: 'config.json and the weights are of different models; fetch both from the same place.',
         },
       );
@@ -183,7 +189,7 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
     checkpoint,
     family,
     spec,
-    expected,
+    expected: kept,
     physical,
     quantised,
     dropped,
