@@ -15,6 +15,7 @@ import type { SourceLookup } from '../plan/infer.ts';
 import { planSourceLookup } from '../plan/json.ts';
 import { complementOf } from '../random/index.ts';
 import { isPowerOfTwo } from '../verify/claims.ts';
+import { sourcesRead } from '../write/contents.ts';
 import type { Content, PlanContents } from '../write/contents.ts';
 import type { Manifest } from '../write/manifest.ts';
 
@@ -323,11 +324,12 @@ export function recover(manifest: Manifest, layout: PlanContents, folder: string
   solver.spreadReasons();
   const values = new Map<string, Value>();
   const reasons = new Map<string, string>();
-  for (const name of manifest.plan.sources[from]?.tensors.keys() ?? []) {
+  for (const name of sourcesRead(layout.contents, manifest.sources.length)[from] ?? []) {
     const node = solver.source(from, name);
     if (node.whole !== undefined) values.set(name, node.whole);
-    else
+    else {
       reasons.set(name, node.reasons.size === 0 ? 'the output holds only parts of it' : [...node.reasons].join('; '));
+    }
   }
   return { values, reasons, sources };
 }

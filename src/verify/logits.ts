@@ -3,6 +3,7 @@
  * them. Pure: whoever runs the models hands the rows in.
  */
 import type { ExactnessClass } from '../plan/types.ts';
+import type { VerifyReport } from './verify.ts';
 
 export interface LogitDifference {
   readonly positions: number;
@@ -160,4 +161,42 @@ export function windowsOf(ids: readonly number[], longest: number): number[][] {
   const windows: number[][] = [];
   for (let from = 0; from < ids.length; from += size) windows.push(ids.slice(from, from + size));
   return windows;
+}
+
+/** Beside the manifest, whose own digest seals it: what a later run of both models has shown. */
+export const PROOF_NAME = 'moe-proof.json';
+
+export interface ProvenReport extends VerifyReport {
+  readonly logits: LogitProof;
+}
+
+/** The report of the bytes with that of the logits. */
+export function withLogits(report: VerifyReport, proof: LogitProof): ProvenReport {
+  const detail = proofText(proof);
+  const shown = proof.ok && proof.limit !== null;
+  return {
+    ...report,
+    ok: report.ok && proof.ok,
+    checks: [...report.checks, { name: 'logits', ok: proof.ok, detail }],
+    problems: proof.ok
+      ? report.problems
+      : [...report.problems, { code: 'logits-differ', message: `The models do not compute the same: ${detail}.` }],
+    problemCount: report.problemCount + (proof.ok ? 0 : 1),
+    proven: shown
+      ? [...report.proven, `Both models compute the same on ${proof.input}: ${detail}.`]
+      : [...report.proven],
+    // Bytes alone could not tell; running them did.
+    notProven: shown ? report.notProven.filter((claim) => !claim.startsWith('That both models')) : report.notProven,
+    logits: proof,
+  };
+}
+
+/** `relative 3.2e-7 (limit 1e-5), max |Δ| 4.1e-6, KL 1.2e-13, argmax 64 of 64`. */
+export function proofText(proof: LogitProof): string {
+  const { positions, relativeNorm, limit, maxAbs, meanKl, argmaxEqual, nonFinite, bitEqual } = proof;
+  if (nonFinite > 0) return `${nonFinite} logits are not finite numbers`;
+  if (bitEqual) return `all logits of ${positions} positions equal bit for bit`;
+  const short = (value: number): string => (value === 0 ? '0' : value.toExponential(1));
+  const bound = limit === null ? 'no limit: the plan promises none' : `limit ${short(limit)}`;
+  return `relative ${short(relativeNorm)} (${bound}), max |Δ| ${short(maxAbs)}, KL ${short(meanKl)} nats, argmax equal at ${argmaxEqual} of ${positions} positions`;
 }

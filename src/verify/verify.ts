@@ -5,7 +5,7 @@ import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError, grouped } from '../common/errors.ts';
 import { canonicalJson } from '../common/json.ts';
 import { Evaluator, ResolvedLog, SourceSet, throwIfCancelled } from '../evaluate/index.ts';
-import { planContents } from '../write/contents.ts';
+import { planContents, sourcesRead } from '../write/contents.ts';
 import { MANIFEST_NAME } from '../write/documents.ts';
 import { readManifest } from '../write/manifest.ts';
 import type { Manifest } from '../write/manifest.ts';
@@ -150,13 +150,16 @@ async function againstSource(check: TensorCheck, checkpoints: readonly Checkpoin
   throwIfCancelled(signal);
 }
 
-async function checkSourceDigests({ manifest, findings, signal }: TensorCheck, sources: SourceSet): Promise<void> {
+async function checkSourceDigests(
+  { manifest, layout, findings, signal }: TensorCheck,
+  sources: SourceSet,
+): Promise<void> {
   let changed = 0;
   let compared = 0;
+  const read = sourcesRead(layout.contents, manifest.sources.length);
   for (const [from, source] of manifest.sources.entries()) {
-    const planned = new Set(manifest.plan.sources[from]?.tensors.keys());
     const recorded = new Map(Object.entries(source.tensors));
-    for (const name of planned) {
+    for (const name of read[from] ?? []) {
       compared += 1;
       if ((await sources.digest(from, name, signal)) === recorded.get(name)) continue;
       changed += 1;

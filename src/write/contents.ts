@@ -4,7 +4,7 @@
  */
 import { canonicalJson } from '../common/json.ts';
 import type { Expr } from '../plan/expr.ts';
-import { bytesOf, inferDtype, inferShape } from '../plan/infer.ts';
+import { bytesOf, inferDtype, inferShape, walkExpr } from '../plan/infer.ts';
 import type { SourceLookup } from '../plan/infer.ts';
 import { fileHeader } from '../plan/layout.ts';
 import type { Plan, PlanFile, PlanTensor } from '../plan/types.ts';
@@ -52,6 +52,17 @@ function partsOf(expr: Expr): readonly Expr[] {
   if (expr.op === 'reshape' && (expr.of.op === 'concat' || expr.of.op === 'reshape')) return partsOf(expr.of);
   if (expr.op === 'concat' && expr.dim === 0) return expr.of.flatMap(partsOf);
   return [expr];
+}
+
+/** Names of the tensors of each source that the contents are made from. */
+export function sourcesRead(contents: readonly Content[], sources: number): readonly ReadonlySet<string>[] {
+  const read = Array.from({ length: sources }, () => new Set<string>());
+  for (const { expr } of contents) {
+    walkExpr(expr, (node) => {
+      if (node.op === 'source') read[node.from]?.add(node.tensor);
+    });
+  }
+  return read;
 }
 
 /** Lays all contents of a plan out over its files. */

@@ -324,7 +324,7 @@ class Run {
   private async writeManifest(layout: PlanContents, documents: readonly ManifestDocument[]): Promise<void> {
     const { plan, place, sources, sink } = this;
     if (sink === undefined) return;
-    const recorded = await collectSources(plan, sources, this.options.signal);
+    const recorded = await collectSources(layout, sources, this.options.signal);
     await writeManifest(join(place.staging, MANIFEST_NAME), {
       toolVersion: TOOL_VERSION,
       created: new Date().toISOString(),

@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Checkpoint } from '../checkpoint/types.ts';
+import type { Checkpoint, SourceTensor } from '../checkpoint/types.ts';
 import { MoeError } from '../common/errors.ts';
 import type { SourceSet } from '../evaluate/index.ts';
-import type { Plan } from '../plan/types.ts';
+import { sourcesRead } from './contents.ts';
+import type { PlanContents } from './contents.ts';
 import { CONFIG_NAME, README_NAME, sourceName } from './documents.ts';
 import { writeFailure } from './failure.ts';
 import { manifestChunks, pack } from './manifest.ts';
@@ -15,6 +16,7 @@ import { readExactly } from './read-exactly.ts';
 
 /** Tensors up to this size that no output holds (old rotary tables) are kept in the manifest itself. */
 const INLINE_BYTES = 64 << 10;
+const MAX_INLINE_TOTAL = 4 << 20;
 /** Replaced documents up to this size are kept. */
 const MAX_REPLACED_BYTES = 64 << 20;
 
@@ -23,35 +25,55 @@ function sha256(bytes: Uint8Array): string {
 }
 
 /** Digests of all source tensors (those not read in passing are read now), headers and replaced documents. */
-export async function collectSources(plan: Plan, sources: SourceSet, signal?: AbortSignal): Promise<ManifestSource[]> {
+export async function collectSources(
+  { contents }: PlanContents,
+  sources: SourceSet,
+  signal?: AbortSignal,
+): Promise<ManifestSource[]> {
+  const read = sourcesRead(contents, sources.checkpoints.length);
   const collected: ManifestSource[] = [];
   for (const [from, checkpoint] of sources.checkpoints.entries()) {
-    const used = new Set(plan.sources[from]?.tensors.keys());
     const rebuildable = checkpoint.format !== 'gguf';
-    const tensors: [string, string][] = [];
-    const inline: [string, string][] = [];
+    const digests = new Map<string, string>();
+    const unread: SourceTensor[] = [];
     for (const tensor of checkpoint.tensors.values()) {
-      if (!used.has(tensor.name)) {
-        // Needed only to rebuild the dense files.
-        if (!rebuildable || tensor.begin < 0 || !isReadable(checkpoint, tensor.file)) continue;
-        if (tensor.bytes <= INLINE_BYTES) {
-          const bytes = Buffer.alloc(tensor.bytes);
-          sources.readDirect(from, tensor, 0, bytes);
-          inline.push([tensor.name, pack(bytes)]);
-        }
-      }
-      tensors.push([tensor.name, await sources.digest(from, tensor.name, signal)]);
+      const isRead = read[from]?.has(tensor.name) === true;
+      // The others are needed only to rebuild the dense files.
+      if (!isRead && (!rebuildable || tensor.begin < 0 || !isReadable(checkpoint, tensor.file))) continue;
+      digests.set(tensor.name, await sources.digest(from, tensor.name, signal));
+      if (!isRead) unread.push(tensor);
     }
     collected.push({
       name: sourceName(checkpoint),
       format: checkpoint.format,
-      tensors: Object.fromEntries(tensors),
+      tensors: Object.fromEntries(digests),
       files: rebuildable ? headersOf(checkpoint) : [],
-      inline: Object.fromEntries(inline),
+      inline: inlined(sources, from, unread, digests),
       replaced: rebuildable ? replacedDocuments(checkpoint) : [],
     });
   }
   return collected;
+}
+
+/** Small tensors that no output holds, packed; none where a large one is missing as well and the files are lost anyway. */
+function inlined(
+  sources: SourceSet,
+  from: number,
+  unread: readonly SourceTensor[],
+  digests: ReadonlyMap<string, string>,
+): Record<string, string> {
+  const unreadNames = new Set(unread.map(({ name }) => name));
+  const heldElsewhere = new Set([...digests].flatMap(([name, digest]) => (unreadNames.has(name) ? [] : [digest])));
+  const missing = unread.filter(({ name }) => !heldElsewhere.has(digests.get(name) ?? ''));
+  const total = missing.reduce((sum, { bytes }) => sum + bytes, 0);
+  if (missing.some(({ bytes }) => bytes > INLINE_BYTES) || total > MAX_INLINE_TOTAL) return {};
+  return Object.fromEntries(
+    missing.map((tensor) => {
+      const bytes = Buffer.alloc(tensor.bytes);
+      sources.readDirect(from, tensor, 0, bytes);
+      return [tensor.name, pack(bytes)];
+    }),
+  );
 }
 
 function isReadable(checkpoint: Checkpoint, file: string): boolean {

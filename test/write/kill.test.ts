@@ -114,7 +114,7 @@ describe('kill -9', () => {
     const out = join(dirname(dense), 'out');
     let ended: Ended | undefined;
     let kills = 0;
-    for (let attempt = 0; attempt < 6 && ended?.report == null; attempt++) {
+    for (let attempt = 0; attempt < 6 && (ended?.report ?? null) === null; attempt++) {
       // The last attempt may live.
       ended = await run(
         dense,
