@@ -1,16 +1,25 @@
-import { resolve } from 'node:path';
-import type { Command } from '../command.ts';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Checkpoint } from '../../checkpoint/types.ts';
+import { MoeError, messageOf } from '../../common/errors.ts';
+import type { VerifyReport } from '../../verify/index.ts';
+import type { LogitProof } from '../../verify/logits.ts';
+import type { Command, Context } from '../command.ts';
+import { usageError } from '../command.ts';
+import { RUN_OPTIONS, openModel, withModels } from '../models.ts';
 import { emit } from '../output.ts';
 import { openAll } from '../planning.ts';
 import { ProgressLine } from '../progress.ts';
+import { textFile } from '../values.ts';
 
 export const verify: Command = {
   spec: {
     name: 'verify',
     summary: 'check a written MoE, byte by byte, against its manifest and its source',
-    usage: ['OUT [--source SRC …]'],
+    usage: ['OUT [--source SRC …]', 'OUT --source SRC --logits [--text FILE]'],
     about: [
       'Every tensor is read again and compared: with the source where one is given (then the plan is computed anew), else with the digests of the manifest. Config, index and headers are checked too. Exit 1 where anything differs; a single flipped bit is named with its place.',
+      'With --logits both models are run in float32 on the same tokens. Where the plan is exact or bit-exact, their logits must agree to 1e-5 (relative norm of the difference); otherwise they are reported. The result is kept as moe-proof.json in OUT.',
     ],
     options: {
       source: {
@@ -19,6 +28,9 @@ export const verify: Command = {
         value: 'SRC',
         help: 'the dense source; for several parents repeat it: base first, then parents in order',
       },
+      logits: { type: 'boolean', help: 'run source and output and compare what they compute' },
+      text: { type: 'string', value: 'FILE', help: 'text to run them on (default: a built-in one)' },
+      ...RUN_OPTIONS,
     },
     positionals: [1, 1],
   },
@@ -26,10 +38,16 @@ export const verify: Command = {
     const { args, io } = context;
     const out = args.positionals[0] ?? '';
     const sources = args.texts('source').map((path) => resolve(io.cwd, path));
+    const wanted = args.flag('logits');
+    if (wanted && sources.length === 0)
+      throw usageError('source-missing', 'moe verify --logits needs --source', 'moe help verify');
+    if (!wanted && args.text('text') !== undefined)
+      throw usageError('text-without-logits', '--text goes with --logits', 'moe help verify');
+    const text = args.text('text') === undefined ? null : await textFile(context, args.text('text') ?? '');
     const checkpoints = sources.length === 0 ? undefined : await openAll(sources, context);
     const { verifyOutput } = await import('../../verify/index.ts');
     const line = new ProgressLine(io, 'Verifying');
-    let report;
+    let report: VerifyReport;
     try {
       report = await verifyOutput(resolve(io.cwd, out), {
         sources: checkpoints,
@@ -41,8 +59,67 @@ export const verify: Command = {
     } finally {
       line.end();
     }
+    const [base] = checkpoints ?? [];
+    if (wanted && base !== undefined && report.planHash !== null) {
+      const { withLogits } = await import('../../verify/logits.ts');
+      report = withLogits(report, await proveLogits(context, resolve(io.cwd, out), base, text));
+    }
+    const whole = report;
     const { verifyText } = await import('../../report/verify.ts');
-    await emit(context, report, () => verifyText(out, report, context.style));
-    return report.ok ? 0 : 1;
+    await emit(context, whole, () => verifyText(out, whole, context.style));
+    return whole.ok ? 0 : 1;
   },
 };
+
+/** Runs source and output on the same tokens, and keeps the outcome beside the manifest. */
+async function proveLogits(
+  context: Context,
+  out: string,
+  source: Checkpoint,
+  text: string | null,
+): Promise<LogitProof> {
+  const { PROOF_NAME, PROOF_TEXT, judgeLogits, proofIds, windowsOf } = await import('../../verify/logits.ts');
+  const { MANIFEST_NAME } = await import('../../write/documents.ts');
+  const { readManifest } = await import('../../write/manifest.ts');
+  const { tokenizerOf } = await import('../../score/tokenizer.ts');
+  const { plan, planHash } = readManifest(join(out, MANIFEST_NAME));
+  const line = new ProgressLine(context.io, 'Running both');
+  try {
+    return await withModels(context, async (child) => {
+      const reference = await openModel(context, child, source.path);
+      const model = await openModel(context, child, out);
+      const { vocabSize, maxPositions } = reference.facts;
+      let ids: readonly number[];
+      let input = text === null ? 'the built-in text' : 'the given text';
+      try {
+        ids = tokenizerOf(source).tokenizer.encode(text ?? PROOF_TEXT);
+      } catch (error) {
+        if (text !== null || !(error instanceof MoeError) || error.code !== 'no-tokenizer') throw error;
+        ids = proofIds(vocabSize);
+        input = 'made-up token ids (there is no tokenizer)';
+      }
+      if (text === null && ids.some((id) => id >= vocabSize)) {
+        ids = proofIds(vocabSize);
+        input = 'made-up token ids (the tokenizer has more than the model)';
+      }
+      if (ids.length === 0) throw usageError('no-tokens', 'the text has no tokens, so there is nothing to run');
+      const windows = windowsOf(ids, Math.min(maxPositions, model.facts.maxPositions));
+      const difference = await model.differenceFrom(reference, windows, (progress) => {
+        line.update({ ...progress, unit: 'tokens' });
+      });
+      const proof = judgeLogits(difference, plan.exactness.class, `${ids.length} tokens of ${input}`);
+      await keepProof(context, join(out, PROOF_NAME), { schema: 'moe-workbench/proof@1', planHash, ...proof });
+      return proof;
+    });
+  } finally {
+    line.end();
+  }
+}
+
+async function keepProof(context: Context, file: string, proof: object): Promise<void> {
+  try {
+    await writeFile(file, `${JSON.stringify(proof, null, 2)}\n`);
+  } catch (error) {
+    context.log(`note: the result is not kept, ${file} cannot be written: ${messageOf(error)}`);
+  }
+}
