@@ -2,7 +2,8 @@
 import * as vscode from 'vscode';
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { findRecipes, WorkspaceFiles } from './workspace-files.ts';
+import { findRecipes } from './workspace-files.ts';
+import type { WorkspaceFiles } from './workspace-files.ts';
 import { hubCacheFolder, hubModels } from './find-checkpoints.ts';
 import type { FoundCheckpoint } from './find-checkpoints.ts';
 import { COMMANDS } from './ids.ts';

@@ -2,28 +2,38 @@
 import * as vscode from 'vscode';
 import { dirname, isAbsolute, join } from 'node:path';
 import { existsSync } from 'node:fs';
-import type { WireProblem } from '../protocol/wire.ts';
+import { messageOf } from '../common/errors.ts';
+import type { ErrorPage, WireProblem } from '../protocol/wire.ts';
+import { workerProblems } from '../protocol/worker.ts';
 import type { CheckpointSession } from './checkpoint-session.ts';
 import { COMMANDS } from './ids.ts';
 import type { Services } from './services.ts';
 import { onSettings, setting } from './settings.ts';
+import type { WorkspaceFiles } from './workspace-files.ts';
 
 /** More than these of one checkpoint are in the viewer alone. */
 const MAX_SHOWN = 200;
+/** Checkpoints of a workspace that are looked through unasked. */
+const MAX_SCANNED = 50;
 const SELECTOR: vscode.DocumentSelector = [{ pattern: '**/config.json' }, { pattern: '**/*.safetensors.index.json' }];
 
 export class Diagnostics {
   private readonly collection = vscode.languages.createDiagnosticCollection('moe');
   /** Which files a checkpoint's problems were put on. */
   private readonly placed = new Map<string, Map<string, vscode.Diagnostic[]>>();
+  private scanning = new AbortController();
 
-  constructor(private readonly services: Services) {}
+  constructor(
+    private readonly services: Services,
+    private readonly files: WorkspaceFiles,
+  ) {}
 
   register(): vscode.Disposable {
     const { sessions } = this.services;
     const listening = sessions.onDidChangeAny((session) => {
       if (session.loading === null) this.show(session);
     });
+    this.files.onDidFind((found) => void this.scan(found.map(({ path }) => path)));
     return vscode.Disposable.from(
       this.collection,
       new vscode.Disposable(() => {
@@ -41,18 +51,44 @@ export class Diagnostics {
   }
 
   private show(session: CheckpointSession): void {
-    const byFile = new Map<string, vscode.Diagnostic[]>();
-    const open = this.services.sessions.get(session.path) === session;
-    if (open && setting('problems.show')) {
-      for (const problem of problemsOf(session).slice(0, MAX_SHOWN)) {
-        if (problem.severity === 'info') continue;
-        const file = fileOf(session, problem);
-        byFile.set(file, [...(byFile.get(file) ?? []), diagnosticOf(problem, session.path)]);
+    // What is known of a closed one stays until its files change.
+    if (this.services.sessions.get(session.path) !== session) return;
+    const { overview, error } = session;
+    this.put(session.path, overview?.problems ?? (error === null ? [] : [asProblem(error)]));
+  }
+
+  /** Looks through the checkpoints of the workspace, one after the other; headers alone are read, in the worker. */
+  private async scan(paths: readonly string[]): Promise<void> {
+    this.scanning.abort();
+    const aborter = new AbortController();
+    this.scanning = aborter;
+    const { worker, sessions, log } = this.services;
+    for (const path of [...this.placed.keys()])
+      if (!paths.includes(path) && sessions.get(path) === null) this.put(path, []);
+    for (const path of paths.slice(0, MAX_SCANNED)) {
+      if (aborter.signal.aborted || !setting('problems.show')) return;
+      if (sessions.get(path) !== null) continue;
+      try {
+        const { problems, error } = await worker.request(workerProblems, { path }, { signal: aborter.signal });
+        this.put(path, error === null ? problems : [asProblem(error)]);
+      } catch (error) {
+        if (!aborter.signal.aborted) log.warn(`${path} could not be looked through: ${messageOf(error)}`);
       }
     }
-    const before = this.placed.get(session.path);
-    if (byFile.size === 0) this.placed.delete(session.path);
-    else this.placed.set(session.path, byFile);
+  }
+
+  private put(checkpoint: string, problems: readonly WireProblem[]): void {
+    const byFile = new Map<string, vscode.Diagnostic[]>();
+    if (setting('problems.show')) {
+      for (const problem of problems.slice(0, MAX_SHOWN)) {
+        if (problem.severity === 'info') continue;
+        const file = fileOf(checkpoint, problem);
+        byFile.set(file, [...(byFile.get(file) ?? []), diagnosticOf(problem, checkpoint)]);
+      }
+    }
+    const before = this.placed.get(checkpoint);
+    if (byFile.size === 0) this.placed.delete(checkpoint);
+    else this.placed.set(checkpoint, byFile);
     // A file can belong to two open checkpoints (the folder, and one of its shards).
     for (const file of new Set([...(before?.keys() ?? []), ...byFile.keys()])) {
       const all = [...this.placed.values()].flatMap((one) => one.get(file) ?? []);
@@ -61,34 +97,29 @@ export class Diagnostics {
   }
 }
 
-function problemsOf(session: CheckpointSession): readonly WireProblem[] {
-  if (session.overview !== null) return session.overview.problems;
-  const { error } = session;
-  if (error === null || error.kind === 'internal') return [];
-  return [
-    {
-      severity: 'error',
-      code: error.code,
-      message: error.message,
-      ...(error.file === null ? {} : { file: error.file }),
-      ...(error.tensor === null ? {} : { tensor: error.tensor }),
-      ...(error.byte === null ? {} : { byte: error.byte }),
-      ...(error.hint === null ? {} : { hint: error.hint }),
-    },
-  ];
+/** A checkpoint that cannot be opened has one problem. */
+function asProblem(error: ErrorPage): WireProblem {
+  return {
+    severity: 'error',
+    code: error.code,
+    message: error.message,
+    ...(error.file === null ? {} : { file: error.file }),
+    ...(error.tensor === null ? {} : { tensor: error.tensor }),
+    ...(error.byte === null ? {} : { byte: error.byte }),
+    ...(error.hint === null ? {} : { hint: error.hint }),
+  };
 }
 
 /** The file that a problem is shown at: the one that it names, else config or index, which can be edited. */
-function fileOf(session: CheckpointSession, problem: WireProblem): string {
-  const folder = /\.(?:safetensors|gguf|json)$/i.test(session.path) ? dirname(session.path) : session.path;
+function fileOf(checkpoint: string, problem: WireProblem): string {
+  const folder = /\.(?:safetensors|gguf|json)$/i.test(checkpoint) ? dirname(checkpoint) : checkpoint;
   if (problem.file !== undefined) {
     const path = isAbsolute(problem.file) ? problem.file : join(folder, problem.file);
     if (existsSync(path)) return path;
   }
-  const index = session.overview?.files.find(({ name }) => /index\.json$/.test(name))?.path;
-  const wanted = /index|shard|missing/.test(problem.code) ? [index, join(folder, 'model.safetensors.index.json')] : [];
-  const found = [...wanted, join(folder, 'config.json')].find((path) => path !== undefined && existsSync(path));
-  return found ?? session.path;
+  const wanted = /index|shard|missing/.test(problem.code) ? [join(folder, 'model.safetensors.index.json')] : [];
+  const found = [...wanted, join(folder, 'config.json')].find((path) => existsSync(path));
+  return found ?? checkpoint;
 }
 
 function diagnosticOf(problem: WireProblem, checkpoint: string): vscode.Diagnostic {

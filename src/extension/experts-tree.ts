@@ -48,9 +48,10 @@ export class ExpertsTree implements vscode.TreeDataProvider<Node> {
     this.view.description = session?.name ?? '';
     const grid = session?.grid ?? null;
     let message = '';
-    if (session?.overview != null && session.overview.kind !== 'moe')
-      message = vscode.l10n.t('This checkpoint is dense: it has no experts.');
-    else if (grid?.unavailable != null) message = grid.unavailable;
+    const kind = session?.overview?.kind ?? null;
+    const unavailable = grid?.unavailable ?? null;
+    if (kind !== null && kind !== 'moe') message = vscode.l10n.t('This checkpoint is dense: it has no experts.');
+    else if (unavailable !== null) message = unavailable;
     else if (grid?.identicalExpected === true)
       message = vscode.l10n.t('Freshly upcycled: identical experts are expected until training.');
     this.view.message = message;
@@ -58,8 +59,8 @@ export class ExpertsTree implements vscode.TreeDataProvider<Node> {
 
   getChildren(node?: Node): Node[] {
     const session = this.services.sessions.active?.session;
-    const grid = session?.grid;
-    if (session === undefined || grid == null) return [];
+    const grid = session?.grid ?? null;
+    if (session === undefined || grid === null) return [];
     if (node === undefined) return grid.layers.map((row) => ({ kind: 'layer', row }));
     if (node.kind === 'expert') return [];
     const { layer, experts, shared } = node.row;

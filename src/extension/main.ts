@@ -72,7 +72,7 @@ function assemble(context: vscode.ExtensionContext, log: vscode.LogOutputChannel
     heatmap.register(VIEWS.heatmap),
     vscode.window.registerTreeDataProvider(VIEWS.jobs, new JobsTree(services.jobs)),
     new StatusBar(services).register(),
-    new Diagnostics(services).register(),
+    new Diagnostics(services, files).register(),
     new Decorations(services).register(),
     registerCommands(parts),
     registerRecipeLanguage(services),

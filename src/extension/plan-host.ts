@@ -23,7 +23,7 @@ import type { ParamsOf } from '../protocol/define.ts';
 import { errorPageOf } from '../protocol/errors.ts';
 import type { Endpoint } from '../protocol/host.ts';
 import { workerPlan, workerPlanRow, workerPlanText, workerRecipe, workerSavePlan } from '../protocol/worker.ts';
-import { applyRecipeChanges } from './recipe-edit.ts';
+import { applyRecipeChanges } from '../view/recipe-edit.ts';
 import type { CheckpointEditors } from './checkpoint-editor.ts';
 import { COMMANDS } from './ids.ts';
 import { confirmOutput } from './output-dialog.ts';

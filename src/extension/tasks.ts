@@ -172,10 +172,10 @@ class JobTerminal implements vscode.Pseudoterminal {
 
   /** A line for every tenth part. */
   private progress(id: string): void {
-    const job = this.services.jobs.get(id);
-    const share = shareDone(job?.progress ?? null);
-    if (job?.progress == null || share === null) return;
-    const step = `${job.progress.phase} ${String(Math.floor(share * 10) * 10)} %`;
+    const progress = this.services.jobs.get(id)?.progress ?? null;
+    const share = shareDone(progress);
+    if (progress === null || share === null) return;
+    const step = `${progress.phase} ${String(Math.floor(share * 10) * 10)} %`;
     if (step === this.last) return;
     this.last = step;
     this.line(step);

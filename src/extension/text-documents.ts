@@ -48,9 +48,9 @@ export class TextDocuments implements vscode.TextDocumentContentProvider {
       if (piece.next === from) break;
       from = piece.next;
     }
-    const job = this.jobs.get(id);
-    if (job?.error != null) {
-      const { message, code, place } = job.error;
+    const error = this.jobs.get(id)?.error ?? null;
+    if (error !== null) {
+      const { message, code, place } = error;
       text += `\n${message} [${code}]\n${place.hint === undefined ? '' : `${place.hint}\n`}`;
     }
     return text === '' ? vscode.l10n.t('Nothing has been logged yet.') : text;

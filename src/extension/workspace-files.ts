@@ -14,6 +14,9 @@ const MAX_FILES = 5000;
 export class WorkspaceFiles {
   private readonly changed = new vscode.EventEmitter<undefined>();
   readonly onDidChange = this.changed.event;
+  private readonly listed = new vscode.EventEmitter<readonly FoundCheckpoint[]>();
+  /** The workspace has been looked through. */
+  readonly onDidFind = this.listed.event;
   private found: Promise<FoundCheckpoint[]> | null = null;
   private timer: ReturnType<typeof setTimeout> | null = null;
 
@@ -57,7 +60,9 @@ export class WorkspaceFiles {
     for (const { scheme, fsPath } of configs) if (scheme === 'file' && folders.has(dirname(fsPath))) paths.push(fsPath);
     await vscode.commands.executeCommand('setContext', CONTEXT_KEYS.folders, [...folders]);
     await vscode.commands.executeCommand('setContext', CONTEXT_KEYS.scanned, true);
-    return groupFiles(paths);
+    const found = groupFiles(paths);
+    this.listed.fire(found);
+    return found;
   }
 }
 

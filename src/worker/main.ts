@@ -6,6 +6,7 @@ import { parentPort } from 'node:worker_threads';
 import { portEndpoint } from '../protocol/host.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { serveCheckpoints } from './serve-checkpoints.ts';
+import { servePlans } from './serve-plans.ts';
 import { serveStats } from './serve-stats.ts';
 
 if (parentPort === null) throw new Error('This is the worker of MoE Workbench; it is started by the extension.');
@@ -19,3 +20,4 @@ const endpoint = portEndpoint(parentPort, {
 const checkpoints = new Checkpoints();
 serveCheckpoints(endpoint, checkpoints);
 serveStats(endpoint, checkpoints);
+servePlans(endpoint, checkpoints);
