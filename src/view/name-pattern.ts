@@ -69,12 +69,12 @@ const STAND_IN = 900_000_000;
 
 /** What a pattern means, told by the grammar from a name with stand-ins for the indices. */
 export function readPattern(key: string, slots: number): NamePattern {
+  const indexed = key.split('#').length - 1 === slots;
   let seen = 0;
-  const name = slots === 0 ? key : key.replace(/#/g, () => String(STAND_IN + seen++));
+  const name = indexed ? key.replace(/#/g, () => String(STAND_IN + seen++)) : key;
   const meaning = parseTensorName(name);
   const slotOf = (value: number | 'packed' | null): number | null =>
     typeof value === 'number' && value >= STAND_IN && value < STAND_IN + slots ? value - STAND_IN : null;
-  const indexed = key.split('#').length - 1 === slots;
   return {
     key,
     parts: indexed ? partsOf(key) : [key],
