@@ -23,6 +23,9 @@ export class CheckpointEditors implements vscode.CustomReadonlyEditorProvider<Ch
   /** Where a tab that is about to open should go. */
   private readonly wanted = new Map<string, ViewerPlace>();
 
+  /** Told of every viewer of a file. */
+  onViewer: (path: string) => void = () => undefined;
+
   constructor(private readonly services: Services) {}
 
   register(): vscode.Disposable {
@@ -56,6 +59,7 @@ export class CheckpointEditors implements vscode.CustomReadonlyEditorProvider<Ch
     const path = uri.scheme === 'file' ? uri.fsPath : uri.path;
     if (uri.scheme !== 'file') this.services.log.warn(`${uri.toString()} is not on this machine's disk`);
     this.fill(panel, path);
+    this.onViewer(resolve(path));
   }
 
   private fill(panel: vscode.WebviewPanel, path: string): void {

@@ -47,7 +47,7 @@ export function checkpointCommands(parts: CommandParts): CommandTable {
     if (known !== null) return known;
     const chosen = await vscode.window.showOpenDialog({
       title: vscode.l10n.t('Choose a Recipe'),
-      filters: { [vscode.l10n.t('MoE recipes')]: ['moe.yaml', 'yaml', 'yml'] },
+      filters: { [vscode.l10n.t('MoE recipes')]: ['yaml', 'yml'] },
     });
     return chosen?.[0] ?? null;
   };

@@ -12,6 +12,7 @@ import { VIEWS } from './ids.ts';
 import { JobsHost } from './jobs-host.ts';
 import { JobsTree } from './jobs-tree.ts';
 import { CompareEditors } from './compare-editor.ts';
+import { NativeCompare } from './native-compare.ts';
 import { PlanEditors } from './plan-editor.ts';
 import { Recents } from './recents.ts';
 import { registerRecipeLanguage } from './recipe-language.ts';
@@ -57,6 +58,12 @@ function assemble(context: vscode.ExtensionContext, log: vscode.LogOutputChannel
   const texts = new TextDocuments(services.jobs);
   const plans = new PlanEditors(services, editors, texts);
   const comparisons = new CompareEditors(services, editors);
+  const native = new NativeCompare((a, b) => {
+    comparisons.show(a, b);
+  });
+  editors.onViewer = (path) => {
+    native.viewerMade(path);
+  };
   const checkpoints = new CheckpointsTree(services, files);
   const heatmap = new HeatmapView(services);
   const parts = { services, editors, texts, plans, comparisons, checkpoints, heatmap, files };

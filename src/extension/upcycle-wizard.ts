@@ -106,7 +106,8 @@ export async function upcycleWizard(base: string): Promise<vscode.Uri | null> {
     title: vscode.l10n.t('Save the Recipe'),
     saveLabel: vscode.l10n.t('Save and Preview Plan'),
     defaultUri: vscode.Uri.joinPath(outsideFolder(base), recipeFileName(base, choice.experts)),
-    filters: { [vscode.l10n.t('MoE recipes')]: ['moe.yaml'] },
+    // Not `moe.yaml`: some dialogues append what they take for a missing ending.
+    filters: { [vscode.l10n.t('MoE recipes')]: ['yaml', 'yml'] },
   });
   if (uri === undefined) return null;
   const file = withEnding(uri);
