@@ -2,6 +2,8 @@
 import type { Command } from '../command.ts';
 import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
+import { evaluate } from './eval.ts';
+import { generate } from './generate.ts';
 import { inspect } from './inspect.ts';
 import { logits } from './logits.ts';
 import { plan } from './plan.ts';
@@ -10,6 +12,7 @@ import { recipe } from './recipe.ts';
 import { revert } from './revert.ts';
 import { sample } from './sample.ts';
 import { tokenize } from './tokenize.ts';
+import { trace } from './trace.ts';
 import { upcycle } from './upcycle.ts';
 import { verify } from './verify.ts';
 
@@ -26,4 +29,7 @@ export const COMMANDS: readonly Command[] = [
   sample,
   tokenize,
   logits,
+  generate,
+  evaluate,
+  trace,
 ];

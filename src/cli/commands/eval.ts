@@ -1,0 +1,186 @@
+import { open, writeFile } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import type { Checkpoint } from '../../checkpoint/types.ts';
+import { MoeError } from '../../common/errors.ts';
+import type { EvaluationRun, ProgressEvent, RuleProfile } from '../../eval/index.ts';
+import type { TraceReport } from '../../eval/trace-report.ts';
+import type { Command, Context } from '../command.ts';
+import { usageError } from '../command.ts';
+import { RUN_OPTIONS, openModel, openPath, withModels } from '../models.ts';
+import { emit } from '../output.ts';
+import { ProgressLine } from '../progress.ts';
+import { numberOption, wholeOption } from '../values.ts';
+import { VERSION } from '../version.ts';
+
+export const evaluate: Command = {
+  spec: {
+    name: 'eval',
+    summary: 'score a checkpoint as lm-evaluation-harness does',
+    usage: ['PATH --tasks mmlu,hellaswag --data DIR [--limit N] [--num-fewshot K] [--samples FILE]'],
+    about: [
+      'Prompts, token boundaries, metrics and standard errors are the harness’s, in float32; the JSON has its shape. DIR holds the data sets (named as in the harness’s or the Hub’s data sets: hellaswag_validation.jsonl, mmlu/test.jsonl …); what is not there is looked for in the Hub cache.',
+      'With --journal finished requests are kept in a file, and the same command goes on from there after an interruption.',
+    ],
+    options: {
+      tasks: { type: 'string', value: 'NAMES', help: 'tasks and groups, with commas between them' },
+      data: { type: 'string', value: 'DIR', help: 'folder of the data sets, or the one file that is needed' },
+      limit: { type: 'string', value: 'N', help: 'only the first N documents of each leaf task; below 1: a share' },
+      'num-fewshot': { type: 'string', value: 'K', help: 'examples before each question (the task’s own number)' },
+      samples: { type: 'string', value: 'FILE', help: 'write every document’s result, one JSON line each' },
+      output: { type: 'string', value: 'FILE', help: 'write the results JSON to a file as well' },
+      journal: { type: 'string', value: 'FILE', help: 'keep finished requests here and go on from them' },
+      'task-file': {
+        type: 'string',
+        multiple: true,
+        value: 'FILE',
+        help: 'define a task of your own (YAML); may repeat',
+      },
+      'max-length': { type: 'string', value: 'N', help: 'longest input in tokens (the model’s own)' },
+      profile: {
+        type: 'string',
+        value: 'NAME',
+        help: 'whose BOS rule: harness-0.4.9.2 (default, and later) or harness-0.4.9.1',
+      },
+      'add-bos': {
+        type: 'string',
+        value: 'auto|true|false',
+        help: 'the harness’s add_bos_token (auto: the tokenizer decides)',
+      },
+      bootstrap: { type: 'string', value: 'N', help: 'resamples for perplexity’s standard error (100000; 0: none)' },
+      trace: { type: 'string', value: 'FILE', help: 'write which experts answered what (JSON, as moe trace)' },
+      ...RUN_OPTIONS,
+    },
+    positionals: [1, 1],
+  },
+  async run(context) {
+    const { args, io } = context;
+    const at = (name: string): string | undefined => {
+      const file = args.text(name);
+      return file === undefined ? undefined : resolve(io.cwd, file);
+    };
+    const tasks = (args.text('tasks') ?? '').split(',').map((name) => name.trim());
+    if (tasks.join('') === '') throw usageError('tasks-missing', 'moe eval needs --tasks', 'moe help eval');
+    const limit = numberOption(context, 'limit');
+    if (limit !== undefined && !(limit > 0)) throw usageError('bad-number', '--limit must be above 0');
+    const numFewshot = wholeOption(context, 'num-fewshot');
+    const bootstrap = wholeOption(context, 'bootstrap');
+    const [profile, addBos] = [await profileOption(context), addBosOption(context)];
+    const evaluation = await import('../../eval/index.ts');
+    const customTasks = new Map(
+      await Promise.all(
+        args.texts('task-file').map(async (file) => {
+          const { task, notes } = await evaluation.loadTaskFile(resolve(io.cwd, file));
+          for (const note of notes) context.log(`note: ${note}`);
+          return [task.name, task] as const;
+        }),
+      ),
+    );
+    const checkpoint = await openPath(context, args.positionals[0] ?? '');
+    const { evalTokenizer, tokenizerOf } = await import('../../score/tokenizer.ts');
+    const loaded = tokenizerOf(checkpoint);
+    for (const note of loaded.tokenizer.notes) context.log(`note: ${note}`);
+    const [data, journal, tracePath] = [at('data'), at('journal'), at('trace')];
+    const line = new ProgressLine(io, 'Scoring');
+    const { run, traces } = await withModels(context, async (child) => {
+      const model = await openModel(context, child, checkpoint.path, {
+        maxLength: wholeOption(context, 'max-length', 1),
+      });
+      const trace = tracePath !== undefined;
+      if (trace && model.facts.experts === null)
+        throw new MoeError('input', 'no-experts', `${checkpoint.path} is dense: there are no experts to trace.`);
+      try {
+        const finished = await evaluation.runEvaluation({
+          tasks,
+          customTasks,
+          data: data === undefined ? {} : { path: data },
+          scorer: model.scorer(evalTokenizer(loaded), { trace }),
+          model: { ...(await modelInfo(checkpoint)), modelType: model.facts.modelType },
+          ...(limit === undefined ? {} : { limit }),
+          ...(numFewshot === undefined ? {} : { numFewshot }),
+          ...(bootstrap === undefined ? {} : { bootstrapIterations: bootstrap }),
+          ...(profile === undefined ? {} : { profile }),
+          addBos,
+          ...(journal === undefined ? {} : { journal }),
+          signal: io.signal,
+          onProgress: (event) => {
+            line.update(stepOf(event));
+          },
+        });
+        return { run: finished, traces: trace ? await model.traceReport() : null };
+      } finally {
+        line.end();
+      }
+    });
+    const results = evaluation.harnessResults(run, { tool: `moe-workbench ${VERSION}` });
+    const samples = at('samples');
+    if (samples !== undefined) await writeLines(samples, evaluation.sampleLines(run));
+    const output = at('output');
+    if (output !== undefined) await writeFile(output, `${JSON.stringify(results, null, 2)}\n`);
+    if (tracePath !== undefined && traces !== null) await writeTrace(context, tracePath, traces, run);
+    for (const note of run.notes) context.log(`note: ${note}`);
+    const { evalText } = await import('../../report/eval.ts');
+    await emit(context, results, () => evalText(run, context.style));
+    return 0;
+  },
+};
+
+async function profileOption({ args }: Context): Promise<RuleProfile | undefined> {
+  const name = args.text('profile');
+  if (name === undefined) return undefined;
+  const { RULE_PROFILES } = await import('../../eval/index.ts');
+  const found = RULE_PROFILES.find((profile) => profile === name);
+  if (found !== undefined) return found;
+  throw usageError('bad-profile', `--profile is "${name}", expected one of ${RULE_PROFILES.join(', ')}`);
+}
+
+function addBosOption({ args }: Context): 'auto' | boolean {
+  const value = args.text('add-bos') ?? 'auto';
+  if (value === 'auto') return value;
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw usageError('bad-add-bos', `--add-bos is "${value}", expected auto, true or false`);
+}
+
+async function modelInfo(checkpoint: Checkpoint) {
+  const { fingerprintOf } = await import('../../score/fingerprint.ts');
+  const tensors = [...checkpoint.tensors.values()];
+  return {
+    name: basename(checkpoint.path),
+    path: checkpoint.path,
+    parameters: tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+    dtype: 'float32',
+    device: 'cpu',
+    engine: 'onnxruntime',
+    fingerprint: fingerprintOf(checkpoint),
+  };
+}
+
+function stepOf(event: ProgressEvent) {
+  const score = event.running.find(({ metric }) => metric === 'acc');
+  const acc =
+    score === undefined
+      ? ''
+      : ` acc ${score.value.toFixed(3)}${score.interval === null ? '' : ` [${score.interval.map((x) => x.toFixed(3)).join(', ')}]`}`;
+  return {
+    done: event.requests,
+    total: event.totalRequests,
+    unit: 'requests',
+    etaSeconds: event.etaSeconds,
+    at: `${event.task}${acc}`,
+  };
+}
+
+async function writeLines(file: string, lines: Iterable<string>): Promise<void> {
+  const handle = await open(file, 'w');
+  try {
+    for (const text of lines) await handle.appendFile(text);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function writeTrace(context: Context, file: string, report: TraceReport, run: EvaluationRun): Promise<void> {
+  if (run.resumed > 0)
+    context.log(`note: ${run.resumed} requests came from the journal: their tokens are not in the trace`);
+  const { traceJson } = await import('../../eval/index.ts');
+  await writeFile(file, traceJson(report));
+}

@@ -1,0 +1,19 @@
+/** Tokens that end a generated text. */
+import type { Checkpoint } from '../checkpoint/types.ts';
+import { parseJson } from './small-json.ts';
+import { sidecarText } from './tokenizer.ts';
+
+/** generation_config.json's, as transformers takes them, else those of the config, else the tokenizer's own. */
+export function stopTokens(
+  checkpoint: Checkpoint,
+  ofConfig: readonly number[],
+  ofTokenizer: number | undefined,
+): readonly number[] {
+  const value = parseJson(sidecarText(checkpoint, 'generation_config.json'))?.['eos_token_id'];
+  const listed = (Array.isArray(value) ? value : [value]).filter(
+    (id): id is number => typeof id === 'number' && Number.isSafeInteger(id) && id >= 0,
+  );
+  if (listed.length > 0) return listed;
+  if (ofConfig.length > 0) return ofConfig;
+  return ofTokenizer === undefined ? [] : [ofTokenizer];
+}
