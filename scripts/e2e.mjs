@@ -120,13 +120,14 @@ async function runTest(group, test, { browser, fixtures }) {
     const late = new AbortController();
     let w = null;
     try {
-      await Promise.race([
+      return await Promise.race([
         (async () => {
           if (test.bare === true) return test.run({ open, installed, fixtures, place });
           w = await open();
-          await test.run(w, { fixtures, installed });
+          const note = await test.run(w, { fixtures, installed });
           const faults = w.faults.filter((fault) => !(test.allow ?? []).some((allowed) => allowed.test(fault)));
           if (faults.length > 0) throw new Error(`faults in the pages:\n${[...new Set(faults)].join('\n')}`);
+          return note;
         })(),
         sleep(limit * 1000, null, { signal: late.signal }).then(() => {
           throw new Error(`not done after ${Math.round(limit)} s`);
@@ -139,6 +140,7 @@ async function runTest(group, test, { browser, fixtures }) {
       late.abort();
       await w?.close();
       // Workspaces hold checkpoints of hundreds of megabytes; logs and screenshots are what one reads later.
+      if (w !== null) writeFileSync(join(place, 'ws.txt'), readdirSync(w.ws, { recursive: true }).sort().join('\n'));
       if (existsSync(join(place, 'ws'))) rmSync(join(place, 'ws'), { recursive: true, force: true });
     }
   });

@@ -13,7 +13,7 @@ import { startServer } from './e2e-server.mjs';
 export const slowness = Math.min(4, Math.max(1, loadavg()[0] / availableParallelism()));
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const EXTENSION = 'moe-workbench.moe-workbench';
-const ICON = 'MoE Workbench';
+const ICON = 'MoE';
 /** Requests that stay on this machine: the last is answered by VS Code's service worker. */
 const INSIDE =
   /^(data:|blob:|http:\/\/127\.0\.0\.1:|ws:\/\/127\.0\.0\.1:|https:\/\/[^/]*\.vscode-resource\.vscode-cdn\.net\/)/;
@@ -245,9 +245,18 @@ class Workbench {
     return element.isVisible();
   }
 
-  /** Context menu of an Explorer row. Enter, not a click: an early click is lost. */
+  /**
+   * Takes an item of the context menu of an Explorer row. Enter, not a click: an early click is lost. An open menu does not
+   * notice that an item has become possible, so it is opened again until the item is there.
+   */
   async menu(name, text) {
-    await this.row(name).click({ button: 'right' });
+    await this.until(`"${text}" in the menu of ${name}`, async () => {
+      await this.page.keyboard.press('Escape');
+      await this.row(name).click({ button: 'right' });
+      // Always there: the menu is complete.
+      await this.item('Rename').first().waitFor({ timeout: 3000 });
+      return this.item(text).count();
+    });
     await this.item(text).first().hover();
     await this.page.keyboard.press('Enter');
   }

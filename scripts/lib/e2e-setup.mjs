@@ -19,13 +19,18 @@ const tools = {
   codeServer: join(cache, 'cs/node_modules/code-server/out/node/entry.js'),
 };
 
-/** Installs what is missing; paths of node (24), code-server's entry and chromium. Throws CannotRun with the reason. */
-export function ensureTools() {
+/**
+ * Installs what is missing; paths of node (24), code-server's entry and chromium (null without `browser`). Throws CannotRun
+ * with the reason.
+ */
+export function ensureTools({ browser = true } = {}) {
   if (process.platform !== 'linux' || process.arch !== 'x64')
     throw new CannotRun(
       `the workbench of these tests is installed for linux-x64; this is ${process.platform}-${process.arch}`,
     );
-  return { ...tools, chromium: ensureChromium(), ...ensureCodeServer() };
+  const chromium = browser ? ensureChromium() : null;
+  ensureCodeServer();
+  return { ...tools, chromium };
 }
 
 function ensureChromium() {
@@ -52,7 +57,7 @@ function ensureChromium() {
 
 function ensureCodeServer() {
   const done = join(cache, `ok-${NODE_VERSION}-${CODE_SERVER_VERSION}`);
-  if (existsSync(done) && existsSync(tools.node) && existsSync(tools.codeServer)) return {};
+  if (existsSync(done) && existsSync(tools.node) && existsSync(tools.codeServer)) return;
   const start = performance.now();
   console.log(
     `Installing Node ${NODE_VERSION} and code-server ${CODE_SERVER_VERSION} into .cache/e2e (once, about 800 MB) …`,
@@ -68,7 +73,6 @@ function ensureCodeServer() {
   npm(vscode, 'rebuild', '--ignore-scripts=false', '@vscode/spdlog', '@vscode/native-watchdog');
   writeFileSync(done, '');
   console.log(`installed in ${((performance.now() - start) / 1000).toFixed(0)} s`);
-  return {};
 }
 
 /** npm on Node 24: code-server's packages are built for the Node that runs npm. */
