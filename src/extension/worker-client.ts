@@ -22,14 +22,14 @@ interface Running {
 export class WorkerClient {
   private running: Running | null = null;
   private readonly lostListeners = new Set<(reason: string) => void>();
-  private starts = 0;
+  private losses = 0;
   private disposed = false;
 
   constructor(private readonly options: WorkerClientOptions) {}
 
-  /** Counts starts: handles of an earlier one mean nothing to the present. */
+  /** Changes as soon as a worker is lost: its handles mean nothing to the next. */
   get generation(): number {
-    return this.starts;
+    return this.losses;
   }
 
   /** Calls back when the worker has died; the next request starts another. */
@@ -70,15 +70,20 @@ export class WorkerClient {
     });
     const running = { worker, endpoint };
     this.running = running;
-    this.starts++;
     endpoint.onClose((reason) => {
       if (this.running !== running) return;
       this.running = null;
+      this.losses++;
       if (this.disposed) return;
       log('error', `The worker has ended: ${reason}`);
       for (const listener of this.lostListeners) listener(reason);
     });
     return running;
+  }
+
+  /** Ends the worker; the next request starts another. For a worker that is lost in a computation. */
+  async kill(): Promise<void> {
+    await this.running?.worker.terminate();
   }
 
   async dispose(): Promise<void> {

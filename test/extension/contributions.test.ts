@@ -113,6 +113,19 @@ describe('texts', () => {
   });
 });
 
+describe('the template for translators', () => {
+  it('has every text of the host', () => {
+    const bundle = JSON.parse(read('l10n/bundle.l10n.json')) as Record<string, string>;
+    const texts = [...allSource.matchAll(/\bl10n\.t\(\s*'((?:[^'\\\n]|\\.)*)'/g)].map((match) =>
+      (match[1] ?? '').replaceAll(/\\(.)/g, (_, one: string) => (one === 'n' ? '\n' : one)),
+    );
+    expect(texts.length).toBeGreaterThan(100);
+    expect(texts.filter((text) => bundle[text] !== text)).toEqual([]);
+    // Texts must be literals: what is put together cannot be translated.
+    expect(allSource.match(/l10n\.t\(\s*[^'"\s]/g)).toBeNull();
+  });
+});
+
 describe('settings', () => {
   it('are those that the code reads, with the same defaults', async () => {
     const { SETTINGS } = await import('../../src/extension/settings.ts');
