@@ -76,6 +76,8 @@ function refuseDamaged(
   physicalName: (name: string) => string | undefined,
   physical: ReadonlyMap<string, SourceTensor>,
 ): void {
+  // Where only config and index are at hand no file is there, and a plan is all that can be made.
+  if (checkpoint.planOnly) return;
   const damaged = new Map(
     checkpoint.files.filter((file) => file.state !== 'ok').map((file) => [file.name, file] as const),
   );

@@ -34,6 +34,29 @@ function list(value: JsonValue | undefined): JsonObject[] {
   return value.filter((item): item is JsonObject => isJsonObject(item));
 }
 
+describe('config and index alone', () => {
+  it('can be planned, with the sizes of the whole folder, and not written', async () => {
+    const plan = (await run('plan', 'dense', '--json')).json();
+    const names = list(plan['tensors']).flatMap((tensor) => list(tensor['sources']).map((source) => source['tensor']));
+    const weightMap = Object.fromEntries(
+      names.map((name, i) => [String(name), `model-0000${i % 2 === 0 ? 1 : 2}-of-00002.safetensors`]),
+    );
+    mkdirSync(at('headless'));
+    cpSync(at('dense', 'config.json'), at('headless', 'config.json'));
+    writeFileSync(
+      at('headless', 'model.safetensors.index.json'),
+      JSON.stringify({ metadata: {}, weight_map: weightMap }),
+    );
+    const headless = await run('plan', 'headless', '--json');
+    expect(headless.code).toBe(0);
+    expect(headless.json()).toMatchObject({ target: plan['target'], exactness: plan['exactness'] });
+    const written = await run('upcycle', 'headless', 'headless-moe', '--json');
+    expect(written.code).toBe(3);
+    expect(errorOf(written)['message']).toMatch(/no weights/);
+    expect(existsSync(at('headless-moe'))).toBe(false);
+  });
+});
+
 describe('inspect --json', () => {
   it('has the fields of the contract', async () => {
     const ran = await run('inspect', 'dense', '--json');

@@ -61,7 +61,13 @@ export function planOnlyCheckpoint(config: JsonObject, weightMap: ReadonlyMap<st
     tensors: new Map(),
     aliases: new Map(),
     gguf: null,
-    files: [],
+    // As opening such a folder gives them: named by the index, none of them there.
+    files: [...new Set(weightMap.values())].map((name) => ({
+      name,
+      path: `/somewhere/config-only/${name}`,
+      bytes: 0,
+      state: 'missing' as const,
+    })),
     index: { weightMap, totalSize: null },
     sidecars: [],
     problems: [],
