@@ -5,21 +5,51 @@
 import { parseTensorName } from '../inspect/expert-names.ts';
 import type { TensorName } from '../inspect/expert-names.ts';
 
-export interface NamePattern {
-  readonly key: string;
-  /**
-   * Parts of the key; an index stands in the part before it (`layers.#`), so that each part has one index at most.
-   */
-  readonly parts: readonly string[];
-  /** Number of indices. */
-  readonly slots: number;
-  /** Every `#` of the parts stands for an index; false for names that hold a `#` of their own. */
-  readonly indexed: boolean;
-  /** What the name means; its own layer and expert are stand-ins. */
+interface Told {
   readonly meaning: TensorName;
-  /** Which index is the layer's or the expert's number; null where none is. */
   readonly layerSlot: number | null;
   readonly expertSlot: number | null;
+}
+
+/** Asked for its meaning only when that is shown: a hostile file may have as many patterns as tensors. */
+export class NamePattern {
+  /** Every `#` of the parts stands for an index; false for names that hold a `#` of their own. */
+  readonly indexed: boolean;
+  private read: Told | undefined;
+  private split: readonly string[] | undefined;
+
+  constructor(
+    readonly key: string,
+    /** Number of indices. */
+    readonly slots: number,
+  ) {
+    this.indexed = slots === 0 ? !key.includes('#') : key.split('#').length - 1 === slots;
+  }
+
+  /** Parts of the key; an index stands in the part before it (`layers.#`), so that each part has one index at most. */
+  get parts(): readonly string[] {
+    this.split ??= this.indexed ? partsOf(this.key) : [this.key];
+    return this.split;
+  }
+
+  /** What the name means; its own layer and expert are stand-ins. */
+  get meaning(): TensorName {
+    return this.told.meaning;
+  }
+
+  /** Which index is the layer's number; null where none is. */
+  get layerSlot(): number | null {
+    return this.told.layerSlot;
+  }
+
+  get expertSlot(): number | null {
+    return this.told.expertSlot;
+  }
+
+  private get told(): Told {
+    this.read ??= readMeaning(this);
+    return this.read;
+  }
 }
 
 /** Names longer than this are taken as they are: no real one comes near. */
@@ -68,22 +98,13 @@ export function patternKey(name: string, into: number[]): string {
 const STAND_IN = 900_000_000;
 
 /** What a pattern means, told by the grammar from a name with stand-ins for the indices. */
-export function readPattern(key: string, slots: number): NamePattern {
-  const indexed = key.split('#').length - 1 === slots;
+function readMeaning({ key, slots, indexed }: NamePattern): Told {
   let seen = 0;
   const name = indexed ? key.replace(/#/g, () => String(STAND_IN + seen++)) : key;
   const meaning = parseTensorName(name);
   const slotOf = (value: number | 'packed' | null): number | null =>
     typeof value === 'number' && value >= STAND_IN && value < STAND_IN + slots ? value - STAND_IN : null;
-  return {
-    key,
-    parts: indexed ? partsOf(key) : [key],
-    slots,
-    indexed,
-    meaning,
-    layerSlot: slotOf(meaning.layer),
-    expertSlot: slotOf(meaning.expert),
-  };
+  return { meaning, layerSlot: slotOf(meaning.layer), expertSlot: slotOf(meaning.expert) };
 }
 
 function partsOf(key: string): string[] {

@@ -1,7 +1,6 @@
 /** What names mean, for lists of a million: the grammar is asked once per pattern. */
 import type { TensorRole } from '../inspect/expert-names.ts';
-import { patternKey, readPattern } from './name-pattern.ts';
-import type { NamePattern } from './name-pattern.ts';
+import { NamePattern, patternKey } from './name-pattern.ts';
 
 export interface NameMeaning {
   readonly role: TensorRole;
@@ -20,7 +19,7 @@ export class NameReader {
     let pattern = this.patterns.get(key);
     // Names with a `#` of their own may share a key with others: they are read anew.
     if (pattern?.slots !== indices.length) {
-      pattern = readPattern(key, indices.length);
+      pattern = new NamePattern(key, indices.length);
       this.patterns.set(key, pattern);
     }
     const { meaning, layerSlot, expertSlot } = pattern;

@@ -7,7 +7,7 @@ import { pythonFor } from './python.ts';
 import { RowIndex, groupId, isGroup } from './row-index.ts';
 import type { PlacedRow } from './row-index.ts';
 import { TensorTable, severityOf } from './tensor-table.ts';
-import { buildTree, sortTensors } from './tree.ts';
+import { buildTree, roleOfNode, sortTensors } from './tree.ts';
 import type { TreeNode, TreeStructure } from './tree.ts';
 import { wireProblem } from './wire-problem.ts';
 
@@ -196,7 +196,7 @@ export class TensorRows {
       dtypes: dtypesOf(node, tree),
       shape: node.shape === null || node.shape.length > 64 ? null : [...node.shape],
       repeats: node.values?.length ?? (node.tensors === null ? null : node.tensors.length),
-      role: node.role,
+      role: roleOfNode(node, this.table),
     };
   }
 

@@ -3,8 +3,7 @@ import type { Checkpoint, Problem, SourceTensor, TensorPiece } from '../checkpoi
 import { elementsOf } from '../inspect/facts.ts';
 import type { TensorRole } from '../inspect/expert-names.ts';
 import { naturalCompare } from './natural.ts';
-import { patternKey, readPattern } from './name-pattern.ts';
-import type { NamePattern } from './name-pattern.ts';
+import { NamePattern, patternKey } from './name-pattern.ts';
 
 export type Severity = Problem['severity'];
 /** 0: none; higher is worse. */
@@ -62,7 +61,7 @@ export class TensorTable {
       else {
         this.pattern[i] = patterns.length;
         known.set(key, patterns.length);
-        patterns.push(readPattern(key, slots));
+        patterns.push(new NamePattern(key, slots));
       }
       this.firstIndex[i + 1] = indices.length;
       this.elements[i] = elementsOf(tensor.shape);

@@ -3,6 +3,7 @@
  * collapsed into `layers.0–31`, and what is below stands for all of them. The tree has as many nodes as patterns, not tensors.
  */
 import { rangesText } from '../report/text.ts';
+import { mix, placesOf, textHash } from './index-values.ts';
 import { naturalCompare } from './natural.ts';
 import type { NamePattern } from './name-pattern.ts';
 import type { TensorTable } from './tensor-table.ts';
@@ -25,7 +26,6 @@ export interface TreeNode {
   readonly dtypes: bigint;
   /** Common shape of all tensors, or null. */
   readonly shape: readonly number[] | null;
-  readonly role: string | null;
   readonly severity: number;
   /** Number of the first file that a tensor lies in. */
   readonly file: number;
@@ -42,6 +42,26 @@ export interface TreeStructure {
   readonly dtypes: readonly string[];
   /** Leaf of each tensor of the table, as its place in `nodes`; −1 for tensors that are left out. */
   readonly leafOf: Int32Array;
+}
+
+/** Leaves looked at for a common role before a group counts as mixed. */
+const MAX_ROLE_LEAVES = 500;
+
+/** The role that all tensors of a node share, or null. */
+export function roleOfNode(node: TreeNode, table: TensorTable): string | null {
+  let role: string | null = null;
+  let seen = 0;
+  const stack = [node];
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    if (next.tensors !== null) {
+      const own = table.role(next.tensors[0] ?? 0);
+      if ((role !== null && own !== role) || ++seen > MAX_ROLE_LEAVES) return null;
+      role = own;
+    }
+    if (next.children.length > MAX_ROLE_LEAVES) return null;
+    stack.push(...next.children);
+  }
+  return role;
 }
 
 /** A pattern and those of its tensors that lie in the branch being built. */
@@ -249,7 +269,6 @@ class Builder {
       elements,
       dtypes,
       shape,
-      role: table.role(ids[0] ?? 0),
       severity,
       file,
       at: -1,
@@ -264,7 +283,6 @@ class Builder {
   ): TreeNode {
     let [count, bytes, elements, dtypes, severity, file] = [0, 0, 0, 0n, 0, Infinity];
     let shape = children[0]?.shape ?? null;
-    let role = children[0]?.role ?? null;
     for (const child of children) {
       count += child.count;
       bytes += child.bytes;
@@ -273,7 +291,6 @@ class Builder {
       severity = Math.max(severity, child.severity);
       file = Math.min(file, child.file);
       if (shape !== null && (child.shape === null || !sameShape(shape, child.shape))) shape = null;
-      if (role !== child.role) role = null;
     }
     return {
       path,
@@ -286,7 +303,6 @@ class Builder {
       elements,
       dtypes,
       shape,
-      role,
       severity,
       file,
       at: -1,
@@ -345,55 +361,4 @@ export function sortTensors(table: TensorTable, ids: Int32Array, order: TreeOrde
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a === b || (a.length === b.length && a.every((dim, at) => dim === b[at]));
-}
-
-/** A place in arrays for each index value: the value itself, unless values are spread far apart. */
-interface Places {
-  readonly count: number;
-  of(value: number): number;
-  /** Ascending; may hold values that do not occur. */
-  values(): Iterable<number>;
-}
-
-function placesOf(table: TensorTable, branches: readonly Branch[], slot: number): Places {
-  let most = 0;
-  let tensors = 0;
-  for (const { ids } of branches) {
-    tensors += ids.length;
-    for (const i of ids) most = Math.max(most, table.index(i, slot));
-  }
-  if (most < 4 * tensors + 1024) {
-    return {
-      count: most + 1,
-      of: (value) => value,
-      values: () => Array.from({ length: most + 1 }, (_, value) => value),
-    };
-  }
-  const known = new Map<number, number>();
-  for (const { ids } of branches) {
-    for (const i of ids) {
-      const value = table.index(i, slot);
-      if (!known.has(value)) known.set(value, known.size);
-    }
-  }
-  return {
-    count: known.size,
-    of: (value) => known.get(value) ?? 0,
-    values: () => [...known.keys()].sort((a, b) => a - b),
-  };
-}
-
-/** FNV-1a. */
-function textHash(text: string): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
-  return h;
-}
-
-/** One round of murmur3's finaliser over both numbers. */
-function mix(h: number, value: number): number {
-  let x = Math.imul(h ^ Math.imul(value + 0x9e3779b9, 0x85ebca6b), 0xc2b2ae35);
-  x ^= x >>> 15;
-  x = Math.imul(x, 0x2c1b3c6d);
-  return x ^ (x >>> 13);
 }
