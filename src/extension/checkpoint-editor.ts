@@ -26,7 +26,12 @@ export class CheckpointEditors implements vscode.CustomReadonlyEditorProvider<Ch
   /** Told of every viewer of a file. */
   onViewer: (path: string) => void = () => undefined;
 
-  constructor(private readonly services: Services) {}
+  /** Folder panels of the last session by title: pages may not have saved their state before the window closed. */
+  private readonly before: readonly (readonly [string, string])[];
+
+  constructor(private readonly services: Services) {
+    this.before = services.context.workspaceState.get<[string, string][]>('folders') ?? [];
+  }
 
   register(): vscode.Disposable {
     return vscode.Disposable.from(
@@ -98,15 +103,13 @@ export class CheckpointEditors implements vscode.CustomReadonlyEditorProvider<Ch
     this.fill(panel, key);
   }
 
-  /** Panels of the last session by title: the page may not have saved its state before the window closed. */
   private remember(): Thenable<void> {
     const open = [...this.folders].map(([path, panel]) => [panel.title, path] as const);
     return this.services.context.workspaceState.update('folders', open);
   }
 
   private restoredPath(panel: vscode.WebviewPanel): string | null {
-    const open = this.services.context.workspaceState.get<[string, string][]>('folders') ?? [];
-    return open.find(([title, path]) => title === panel.title && !this.folders.has(path))?.[1] ?? null;
+    return this.before.find(([title, path]) => title === panel.title && !this.folders.has(path))?.[1] ?? null;
   }
 
   /** Opens a checkpoint, or shows the tab that has it, at `place`. */

@@ -1,6 +1,6 @@
 /** Commands about checkpoints and recipes. */
 import * as vscode from 'vscode';
-import { readFile, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { MoeError } from '../common/errors.ts';
 import { activeUri, uriOf, urisOf } from './command-args.ts';
@@ -8,6 +8,7 @@ import type { CommandParts, CommandTable } from './commands.ts';
 import { copyDiagnostics } from './copy-diagnostics.ts';
 import type { ExpertNode } from './experts-tree.ts';
 import { nameOf } from './checkpoint-session.ts';
+import type { Services } from './services.ts';
 import { chooseCheckpoint } from './choose-checkpoint.ts';
 import { COMMANDS, CONTEXT_KEYS } from './ids.ts';
 import { openSample } from './sample.ts';
@@ -98,7 +99,7 @@ export function checkpointCommands(parts: CommandParts): CommandTable {
     verify: async (argument) => {
       const path = await target(argument, vscode.l10n.t('Verify'));
       if (path === null) return;
-      await services.jobs.add({ kind: 'verify', out: path, sources: await sourcesOf(path) });
+      await services.jobs.add({ kind: 'verify', out: path, sources: await sourcesOf(services, path) });
       await vscode.commands.executeCommand(COMMANDS.focusJobs);
     },
     revert: async (argument) => {
@@ -203,23 +204,33 @@ function isExpertNode(argument: unknown): argument is ExpertNode {
   return typeof argument === 'object' && argument !== null && 'kind' in argument && argument.kind === 'expert';
 }
 
-/** Where the manifest says that the sources lie, as far as they are still there; none: digests alone are checked. */
-async function sourcesOf(out: string): Promise<string[]> {
-  const text = await readFile(join(out, 'moe-manifest.json'), 'utf8').catch(() => null);
-  if (text === null) return [];
-  let data: unknown;
+/** The manifest of a million tensors is large; its sources stand at its beginning. */
+const HEAD_BYTES = 1 << 22;
+
+/**
+ * The source to verify against: the dense parent, where there was one alone and it is still there. Without it the digests of
+ * the manifest are checked.
+ */
+async function sourcesOf(services: Services, out: string): Promise<string[]> {
+  const head = await headOf(join(out, 'moe-manifest.json'));
+  if ([...head.matchAll(/\n\{"name":"(?:[^"\\]|\\.)*","format":"/g)].length !== 1) return [];
+  const ref = services.sessions.acquire(out);
   try {
-    data = JSON.parse(text);
-  } catch {
-    return [];
+    await ref.session.settled();
+    const parent = ref.session.grid?.parent?.path;
+    return parent === undefined ? [] : [parent];
+  } finally {
+    ref.dispose();
   }
-  if (typeof data !== 'object' || data === null || !('sources' in data) || !Array.isArray(data.sources)) return [];
-  const paths: string[] = [];
-  for (const source of data.sources as unknown[]) {
-    if (typeof source !== 'object' || source === null || !('path' in source) || typeof source.path !== 'string')
-      return [];
-    if ((await stat(source.path).catch(() => null)) === null) return [];
-    paths.push(source.path);
+}
+
+async function headOf(file: string): Promise<string> {
+  const handle = await open(file, 'r').catch(() => null);
+  if (handle === null) return '';
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await handle.close();
   }
-  return paths;
 }

@@ -26,11 +26,15 @@ type Pair = readonly [string, string];
 
 export class CompareEditors {
   private readonly open = new Map<string, vscode.WebviewPanel>();
+  /** Those of the last session: title and the two paths. */
+  private readonly before: readonly (readonly string[])[];
 
   constructor(
     private readonly services: Services,
     private readonly editors: CheckpointEditors,
-  ) {}
+  ) {
+    this.before = services.context.workspaceState.get<string[][]>('comparisons') ?? [];
+  }
 
   register(): vscode.Disposable {
     return vscode.window.registerWebviewPanelSerializer(VIEW_TYPES.compare, {
@@ -87,8 +91,7 @@ export class CompareEditors {
   }
 
   private remembered(title: string): Pair | null {
-    const pairs = this.services.context.workspaceState.get<string[][]>('comparisons') ?? [];
-    const found = pairs.find((one) => one[0] === title && !this.open.has(`${one[1] ?? ''}\0${one[2] ?? ''}`));
+    const found = this.before.find((one) => one[0] === title && !this.open.has(`${one[1] ?? ''}\0${one[2] ?? ''}`));
     return found?.[1] === undefined || found[2] === undefined ? null : [found[1], found[2]];
   }
 }

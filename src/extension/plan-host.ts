@@ -43,6 +43,14 @@ interface Parts {
 type Planned = Pick<PlannerState, 'recipe' | 'fields' | 'problems' | 'status' | 'error' | 'plan'>;
 type RunRequest = ParamsOf<typeof plannerRun>;
 
+function noSource(): PlannerState['error'] {
+  const error = new MoeError('input', 'source-missing', vscode.l10n.t('The recipe names no dense checkpoint'), {
+    field: 'base',
+    hint: vscode.l10n.t('Choose one, or write "base" into the recipe.'),
+  });
+  return errorPageOf(vscode.l10n.t('There is nothing to plan yet'), error);
+}
+
 /** Typing pauses this long before a plan is made; the recipe alone is judged at once. */
 const PLAN_MS = 250;
 
@@ -158,7 +166,8 @@ export class PlanHost {
       const planned = await this.parts.services.worker.request(workerPlan, this.request(), { signal });
       if (signal.aborted) return;
       const status = planned.recipe === null ? 'invalid' : planned.plan === null ? 'failed' : 'ready';
-      this.planned = { ...planned, plan: planned.plan ?? this.planned.plan, status, error: null };
+      const error = status === 'failed' ? noSource() : null;
+      this.planned = { ...planned, plan: planned.plan ?? this.planned.plan, status, error };
     } catch (error) {
       if (signal.aborted) return;
       const page = errorPageOf(vscode.l10n.t('The plan cannot be made'), error, [
