@@ -14,15 +14,21 @@ import {
 } from '../../src/protocol/compare.ts';
 import type { ComparisonState } from '../../src/protocol/compare.ts';
 import { compareState } from '../../src/protocol/comparing.ts';
-import type { CompareExpert, compareExperts, CompareRow, compareRowsPage, CompareSummary } from '../../src/protocol/comparing.ts';
+import type {
+  CompareExpert,
+  compareExperts,
+  CompareRow,
+  compareRowsPage,
+  CompareSummary,
+} from '../../src/protocol/comparing.ts';
 import type { Of, ParamsOf } from '../../src/protocol/define.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
 import { compareLine, countIn, matchGrid, matchSummary, matchText, STATES } from '../lib/compared.ts';
 import type { ExpertMatch } from '../lib/compared.ts';
 import { bytesText, grouped, jsonText, numberText, shapeText, shortCount, visible } from '../lib/format.ts';
 import type { Cell } from '../lib/keys.ts';
-import { isCancelled } from '../lib/page.ts';
-import type { PageContext } from '../lib/page.ts';
+import { isCancelled } from '../parts/page.ts';
+import type { PageContext } from '../parts/page.ts';
 import { Pages } from '../lib/pages.ts';
 import type { CopyDetail } from '../parts/copy.ts';
 import '../parts/copy.ts';
@@ -91,6 +97,12 @@ export class MoeCompare extends LitElement {
       nav {
         padding-inline: 12px;
       }
+      main {
+        flex: 1 1 auto;
+        min-height: 0;
+        display: flex;
+        flex-direction: column;
+      }
       [role='tabpanel'] {
         flex: 1 1 auto;
         min-height: 200px;
@@ -130,11 +142,13 @@ export class MoeCompare extends LitElement {
   @state() private said = '';
   @state() private version = 0;
   @state() private chosen: Cell | null = null;
-  @state() private valuesProgress: { readonly done: number; readonly total: number; readonly what: string } | null = null;
+  @state() private valuesProgress: { readonly done: number; readonly total: number; readonly what: string } | null =
+    null;
   private aborter: AbortController | null = null;
   private timer: ReturnType<typeof setTimeout> | null = null;
   private asked = '';
-  private match: { readonly of: readonly CompareExpert[]; readonly grid: ExpertMatch; readonly heat: HeatData } | null = null;
+  private match: { readonly of: readonly CompareExpert[]; readonly grid: ExpertMatch; readonly heat: HeatData } | null =
+    null;
 
   private readonly pages = new Pages<CompareRow, RowsPage>({
     size: 200,
@@ -210,7 +224,8 @@ export class MoeCompare extends LitElement {
       this.pages.want(0, 1);
       this.experts = null;
     }
-    if (this.view.tab === 'experts' && this.experts === null && summary.mode !== null && summary.valuesCompared) void this.fetchExperts();
+    if (this.view.tab === 'experts' && this.experts === null && summary.mode !== null && summary.valuesCompared)
+      void this.fetchExperts();
   }
 
   private expertsAsked = '';
@@ -231,7 +246,10 @@ export class MoeCompare extends LitElement {
     }
   }
 
-  private async run(command: ParamsOf<typeof compareCommand>['command'], argument: string | null = null): Promise<void> {
+  private async run(
+    command: ParamsOf<typeof compareCommand>['command'],
+    argument: string | null = null,
+  ): Promise<void> {
     await this.attempt(async () => {
       await this.context?.endpoint.request(compareCommand, { command, argument });
     });
@@ -273,11 +291,15 @@ export class MoeCompare extends LitElement {
   private body(): TemplateResult {
     const { comparison } = this;
     if (this.lost !== null)
-      return html`<main><moe-error-page .page=${errorPageOf(t('This view lost its extension'), this.lost)}></moe-error-page></main>`;
+      return html`<main>
+        <moe-error-page .page=${errorPageOf(t('This view lost its extension'), this.lost)}></moe-error-page>
+      </main>`;
     if (comparison === null) return html`<main class="card"><moe-progress what=${t('Opening')}></moe-progress></main>`;
     if (comparison.status === 'failed')
       return html`<main class="scroll">
-        <moe-error-page .page=${comparison.error ?? errorPageOf(t('The checkpoints could not be compared'), t('No reason was given.'))}></moe-error-page>
+        <moe-error-page
+          .page=${comparison.error ?? errorPageOf(t('The checkpoints could not be compared'), t('No reason was given.'))}
+        ></moe-error-page>
       </main>`;
     const { summary, progress } = comparison;
     return html`<header>
@@ -289,12 +311,19 @@ export class MoeCompare extends LitElement {
           </button>
           ${this.side('B', comparison.b, summary?.b ?? null, summary?.dense === 'b', () => void this.run('openB'))}
         </div>
-        ${progress === null && this.valuesProgress === null
-          ? nothing
-          : this.progress(this.valuesProgress ?? progress ?? { done: 0, total: 0, what: '' })}
-        ${this.failure === null
-          ? nothing
-          : html`<div class="note error" role="alert">${icon('error', 'error')}<div class="break">${errorPageOf('', this.failure).message}</div></div>`}
+        ${
+          progress === null && this.valuesProgress === null
+            ? nothing
+            : this.progress(this.valuesProgress ?? progress ?? { done: 0, total: 0, what: '' })
+        }
+        ${
+          this.failure === null
+            ? nothing
+            : html`<div class="note error" role="alert">
+                ${icon('error', 'error')}
+                <div class="break">${errorPageOf('', this.failure).message}</div>
+              </div>`
+        }
         ${summary === null ? nothing : this.summary(summary)}
       </header>
       ${summary === null ? html`<main></main>` : this.tabs(summary)}`;
@@ -326,16 +355,18 @@ export class MoeCompare extends LitElement {
         ${dense ? html`<span class="tag">${t('dense')}</span>` : side?.kind === 'moe' ? html`<span class="tag">${t('MoE')}</span>` : nothing}
       </div>
       <p class="dim break">
-        ${side === null
-          ? visible(where.path)
-          : [
-              side.modelType === null ? t('family unknown') : visible(side.modelType),
-              side.parameters === null ? null : t('{0} parameters', shortCount(side.parameters)),
-              bytesText(side.bytes),
-              t('{0} tensors', grouped(side.tensors)),
-            ]
-              .filter((each) => each !== null)
-              .join(' · ')}
+        ${
+          side === null
+            ? visible(where.path)
+            : [
+                side.modelType === null ? t('family unknown') : visible(side.modelType),
+                side.parameters === null ? null : t('{0} parameters', shortCount(side.parameters)),
+                bytesText(side.bytes),
+                t('{0} tensors', grouped(side.tensors)),
+              ]
+                .filter((each) => each !== null)
+                .join(' · ')
+        }
       </p>
     </div>`;
   }
@@ -344,20 +375,26 @@ export class MoeCompare extends LitElement {
     return html`<div class="row">
         ${summary.identical === true ? icon('pass', 'ok') : icon('compare-changes')}
         <strong class="grow">${compareLine(summary)}</strong>
-        ${summary.valuesCompared || this.valuesProgress !== null
-          ? nothing
-          : html`<vscode-button @click=${() => void this.compareValues()}>${t('Compare values')}</vscode-button>`}
+        ${
+          summary.valuesCompared || this.valuesProgress !== null
+            ? nothing
+            : html`<vscode-button @click=${() => void this.compareValues()}>${t('Compare values')}</vscode-button>`
+        }
       </div>
-      ${summary.notes.length + summary.skipped.length === 0
-        ? nothing
-        : html`<details>
-            <summary>${t('Notes ({0})', grouped(summary.notes.length + summary.skipped.length + summary.moreSkipped))}</summary>
-            <ul>
-              ${summary.notes.map((note) => html`<li class="break">${visible(note)}</li>`)}
-              ${summary.skipped.map((name) => html`<li class="break">${t('not matched: {0}', visible(name))}</li>`)}
-              ${summary.moreSkipped > 0 ? html`<li>${t('{0} more are not matched', grouped(summary.moreSkipped))}</li>` : nothing}
-            </ul>
-          </details>`}`;
+      ${
+        summary.notes.length + summary.skipped.length === 0
+          ? nothing
+          : html`<details>
+              <summary>
+                ${t('Notes ({0})', grouped(summary.notes.length + summary.skipped.length + summary.moreSkipped))}
+              </summary>
+              <ul>
+                ${summary.notes.map((note) => html`<li class="break">${visible(note)}</li>`)}
+                ${summary.skipped.map((name) => html`<li class="break">${t('not matched: {0}', visible(name))}</li>`)}
+                ${summary.moreSkipped > 0 ? html`<li>${t('{0} more are not matched', grouped(summary.moreSkipped))}</li>` : nothing}
+              </ul>
+            </details>`
+      }`;
   }
 
   private tabs(summary: CompareSummary): TemplateResult {
@@ -383,8 +420,15 @@ export class MoeCompare extends LitElement {
           this,
         )}
       </nav>
-      <main id="panel-${tab}" role="tabpanel" aria-labelledby="tab-${tab}" tabindex=${tab === 'tensors' ? nothing : '0'}>
-        ${tab === 'tensors' ? this.tensors(summary) : tab === 'experts' ? this.expertTab(summary) : config(summary)}
+      <main>
+        <div
+          id="panel-${tab}"
+          role="tabpanel"
+          aria-labelledby="tab-${tab}"
+          tabindex=${tab === 'tensors' ? nothing : '0'}
+        >
+          ${tab === 'tensors' ? this.tensors(summary) : tab === 'experts' ? this.expertTab(summary) : config(summary)}
+        </div>
       </main>`;
   }
 
@@ -411,25 +455,31 @@ export class MoeCompare extends LitElement {
                 type="button"
                 aria-pressed=${String(states.includes(each))}
                 @click=${() => {
-                  this.change({ states: states.includes(each) ? states.filter((other) => other !== each) : [...states, each] });
+                  this.change({
+                    states: states.includes(each) ? states.filter((other) => other !== each) : [...states, each],
+                  });
                 }}
               >
                 ${icon(name)}${t(word)} <span class="num">${grouped(countIn(summary, each))}</span>
               </button>`,
           )}
         </div>
-        <span class="dim num" role="status">${this.page === null ? t('reading…') : t('{0} rows', grouped(this.page.total))}</span>
+        <span class="dim num" role="status"
+          >${this.page === null ? t('reading…') : t('{0} rows', grouped(this.page.total))}</span
+        >
       </div>
       <moe-virtual-grid
         label=${t('Tensors of both sides')}
-        .columns=${[
-          { id: 'state', title: t('State'), track: '128px' },
-          { id: 'name', title: t('Name'), track: 'minmax(200px, 3fr)', sortable: true },
-          { id: 'a', title: 'A', track: 'minmax(110px, 1fr)', from: 600 },
-          { id: 'b', title: 'B', track: 'minmax(110px, 1fr)', from: 600 },
-          { id: 'distance', title: t('Rel. L2'), track: '96px', end: true, sortable: true },
-          { id: 'max', title: t('Max |Δ|'), track: '90px', end: true, from: 780 },
-        ] satisfies GridColumn[]}
+        .columns=${
+          [
+            { id: 'state', title: t('State'), track: '128px' },
+            { id: 'name', title: t('Name'), track: 'minmax(200px, 3fr)', sortable: true },
+            { id: 'a', title: 'A', track: 'minmax(110px, 1fr)', from: 600 },
+            { id: 'b', title: 'B', track: 'minmax(110px, 1fr)', from: 600 },
+            { id: 'distance', title: t('Rel. L2'), track: '96px', end: true, sortable: true },
+            { id: 'max', title: t('Max |Δ|'), track: '90px', end: true, from: 780 },
+          ] satisfies GridColumn[]
+        }
         .sort=${{ column: this.view.order, descending: this.view.order === 'distance' }}
         .total=${this.page?.total ?? 0}
         .rowAt=${this.rowAt}
@@ -464,32 +514,51 @@ export class MoeCompare extends LitElement {
 
   private expertTab(summary: CompareSummary): TemplateResult {
     if (summary.mode === null)
-      return html`<p class="dim">${t('Experts are matched where one side is an MoE and the other its dense model, or both are MoEs.')}</p>`;
+      return html`<p class="dim">
+        ${t('Experts are matched where one side is an MoE and the other its dense model, or both are MoEs.')}
+      </p>`;
     if (!summary.valuesCompared)
       return html`<p>${t('Experts are matched by their values, which are not compared yet.')}</p>
-        <div><vscode-button ?disabled=${this.valuesProgress !== null} @click=${() => void this.compareValues()}>${t('Compare values')}</vscode-button></div>`;
+        <div>
+          <vscode-button ?disabled=${this.valuesProgress !== null} @click=${() => void this.compareValues()}
+            >${t('Compare values')}</vscode-button
+          >
+        </div>`;
     const { experts } = this;
     if (experts === null) return html`<moe-progress what=${t('Matching experts')}></moe-progress>`;
-    if (experts.experts.length === 0) return html`<p class="dim">${t('No expert could be matched.')}</p>${notes(experts.notes)}`;
+    if (experts.experts.length === 0)
+      return html`<p class="dim">${t('No expert could be matched.')}</p>
+        ${notes(experts.notes)}`;
     const { grid, heat } = this.matched(experts.experts);
     const chosen = this.chosen === null ? null : grid.at(this.chosen.row, this.chosen.column);
     return html`<div class="row">
-        <h2 class="grow">${summary.mode === 'dense-vs-moe' ? t('Distance of each expert to the dense weights') : t('Distance of each expert to its counterpart')}</h2>
-        <button class="tool" type="button" aria-pressed=${String(this.view.table)} @click=${() => {
-          this.change({ table: !this.view.table });
-        }}>${icon('table')}${t('As a table')}</button>
+        <h2 class="grow">
+          ${summary.mode === 'dense-vs-moe' ? t('Distance of each expert to the dense weights') : t('Distance of each expert to its counterpart')}
+        </h2>
+        <button
+          class="tool"
+          type="button"
+          aria-pressed=${String(this.view.table)}
+          @click=${() => {
+            this.change({ table: !this.view.table });
+          }}
+        >
+          ${icon('table')}${t('As a table')}
+        </button>
       </div>
       <p>${matchSummary(grid)}</p>
-      ${this.view.table
-        ? expertTable(experts.experts)
-        : html`<moe-heat-map
-              label=${`${t('Distance of each expert')}. ${matchSummary(grid)}`}
-              .data=${heat}
-              .chosen=${this.chosen}
-              .legend=${{ low: t('near'), high: t('far'), marks: [['=', t('the same')]] }}
-              @moe-cell=${(event: CustomEvent<Cell>) => (this.chosen = event.detail)}
-            ></moe-heat-map>
-            ${chosen === null ? html`<p class="dim">${t('Choose a cell for its three matrices.')}</p>` : chosenExpert(chosen)}`}
+      ${
+        this.view.table
+          ? expertTable(experts.experts)
+          : html`<moe-heat-map
+                label=${`${t('Distance of each expert')}. ${matchSummary(grid)}`}
+                .data=${heat}
+                .chosen=${this.chosen}
+                .legend=${{ low: t('near'), high: t('far'), marks: [['=', t('the same')]] }}
+                @moe-cell=${(event: CustomEvent<Cell>) => (this.chosen = event.detail)}
+              ></moe-heat-map>
+              ${chosen === null ? html`<p class="dim">${t('Choose a cell for its three matrices.')}</p>` : chosenExpert(chosen)}`
+      }
       ${notes(experts.notes)}`;
   }
 
@@ -514,7 +583,11 @@ export class MoeCompare extends LitElement {
 }
 
 function notes(all: readonly string[]): TemplateResult | typeof nothing {
-  return all.length === 0 ? nothing : html`<ul class="dim">${all.map((note) => html`<li class="break">${visible(note)}</li>`)}</ul>`;
+  return all.length === 0
+    ? nothing
+    : html`<ul class="dim">
+        ${all.map((note) => html`<li class="break">${visible(note)}</li>`)}
+      </ul>`;
 }
 
 function chosenExpert(match: CompareExpert): TemplateResult {
@@ -526,8 +599,12 @@ function chosenExpert(match: CompareExpert): TemplateResult {
   return html`<section class="card" aria-label=${t('Chosen expert')}>
     <p>${matchText(match).split('\n').join(' · ')}</p>
     <table>
-      <caption>${t('Relative distance by matrix')}</caption>
-      <tbody>${part('gate', match.gate)} ${part('up', match.up)} ${part('down', match.down)}</tbody>
+      <caption>
+        ${t('Relative distance by matrix')}
+      </caption>
+      <tbody>
+        ${part('gate', match.gate)} ${part('up', match.up)} ${part('down', match.down)}
+      </tbody>
     </table>
   </section>`;
 }
@@ -535,21 +612,24 @@ function chosenExpert(match: CompareExpert): TemplateResult {
 function expertTable(experts: readonly CompareExpert[]): TemplateResult {
   return html`<moe-virtual-grid
     label=${t('Matched experts')}
-    .columns=${[
-      { id: 'layer', title: t('Layer'), track: '64px', end: true },
-      { id: 'expert', title: t('Expert'), track: '72px', end: true },
-      { id: 'all', title: t('Rel. L2'), track: '90px', end: true },
-      { id: 'gate', title: 'gate', track: '84px', end: true, from: 700 },
-      { id: 'up', title: 'up', track: '84px', end: true, from: 700 },
-      { id: 'down', title: 'down', track: '84px', end: true, from: 700 },
-      { id: 'neurons', title: t('Neurons'), track: 'minmax(120px, 1fr)' },
-      { id: 'note', title: t('Note'), track: 'minmax(100px, 1fr)', from: 560 },
-    ] satisfies GridColumn[]}
+    .columns=${
+      [
+        { id: 'layer', title: t('Layer'), track: '64px', end: true },
+        { id: 'expert', title: t('Expert'), track: '72px', end: true },
+        { id: 'all', title: t('Rel. L2'), track: '90px', end: true },
+        { id: 'gate', title: 'gate', track: '84px', end: true, from: 700 },
+        { id: 'up', title: 'up', track: '84px', end: true, from: 700 },
+        { id: 'down', title: 'down', track: '84px', end: true, from: 700 },
+        { id: 'neurons', title: t('Neurons'), track: 'minmax(120px, 1fr)' },
+        { id: 'note', title: t('Note'), track: 'minmax(100px, 1fr)', from: 560 },
+      ] satisfies GridColumn[]
+    }
     .total=${experts.length}
     .rowAt=${(index: number): GridRow | null => {
       const match = experts[index];
       if (match === undefined) return null;
-      const number = (value: number | null): unknown => (value === null ? '–' : html`<span title=${String(value)}>${numberText(value)}</span>`);
+      const number = (value: number | null): unknown =>
+        value === null ? '–' : html`<span title=${String(value)}>${numberText(value)}</span>`;
       return {
         key: `${String(match.layer)}:${String(match.expert)}`,
         label: String(match.layer),
@@ -581,10 +661,9 @@ function expertTable(experts: readonly CompareExpert[]): TemplateResult {
   ></moe-virtual-grid>`;
 }
 
-function typeText(side: Of<typeof sideSchema> | null): string {
+function typeText(side: CompareRow['a']): string {
   return side === null ? '–' : `${side.dtype} ${shapeText(side.shape)}`;
 }
-const sideSchema = z.object({ dtype: z.string(), shape: z.array(z.number()) });
 
 function rowCell(row: CompareRow, column: string): unknown {
   switch (column) {
@@ -593,7 +672,9 @@ function rowCell(row: CompareRow, column: string): unknown {
       return html`${icon(name)} ${t(word)}`;
     }
     case 'name':
-      return html`<span class="mono" title=${row.reason === null ? row.name : `${row.name}\n${row.reason}`}>${visible(row.name)}</span>`;
+      return html`<span class="mono" title=${row.reason === null ? row.name : `${row.name}\n${row.reason}`}
+        >${visible(row.name)}</span
+      >`;
     case 'a':
       return typeText(row.a);
     case 'b':
@@ -610,7 +691,14 @@ function rowCell(row: CompareRow, column: string): unknown {
 }
 
 function rowWords(row: CompareRow): string {
-  return [row.name, row.state, `A ${typeText(row.a)}`, `B ${typeText(row.b)}`, row.relativeL2 === null ? '' : String(row.relativeL2), row.reason ?? '']
+  return [
+    row.name,
+    row.state,
+    `A ${typeText(row.a)}`,
+    `B ${typeText(row.b)}`,
+    row.relativeL2 === null ? '' : String(row.relativeL2),
+    row.reason ?? '',
+  ]
     .filter((each) => each !== '')
     .join(', ');
 }
@@ -620,17 +708,24 @@ function config(summary: CompareSummary): TemplateResult {
   if (summary.config.length === 0) return html`<p>${t('Both configs say the same.')}</p>`;
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${t('Fields that differ')}>
     <table>
-      <caption>${t('Fields that differ')}</caption>
+      <caption>
+        ${t('Fields that differ')}
+      </caption>
       <thead>
-        <tr><th>${t('Field')}</th><th>A</th><th>B</th></tr>
+        <tr>
+          <th>${t('Field')}</th>
+          <th>A</th>
+          <th>B</th>
+        </tr>
       </thead>
       <tbody>
         ${summary.config.map(
-          ({ field, a, b }) => html`<tr>
-            <th scope="row" class="mono break">${visible(field)}</th>
-            <td class="mono break">${a === null ? t('(none)') : visible(jsonText(a))}</td>
-            <td class="mono break">${b === null ? t('(none)') : visible(jsonText(b))}</td>
-          </tr>`,
+          ({ field, a, b }) =>
+            html`<tr>
+              <th scope="row" class="mono break">${visible(field)}</th>
+              <td class="mono break">${a === null ? t('(none)') : visible(jsonText(a))}</td>
+              <td class="mono break">${b === null ? t('(none)') : visible(jsonText(b))}</td>
+            </tr>`,
         )}
       </tbody>
     </table>

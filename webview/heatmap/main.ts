@@ -2,6 +2,6 @@
 import './main.css';
 import './root.ts';
 import { heatmapFault } from '../../src/protocol/heatmap.ts';
-import { startPage } from '../lib/page.ts';
+import { startPage } from '../parts/page.ts';
 
 startPage('moe-sidebar', heatmapFault);

@@ -4,13 +4,20 @@ import type { TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import { metricName } from '../../src/protocol/checkpoint.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
-import { heatmapChanged, heatmapCompute, heatmapMetric, heatmapReady, heatmapSelect } from '../../src/protocol/heatmap.ts';
+import {
+  heatmapChanged,
+  heatmapCompute,
+  heatmapMetric,
+  heatmapReady,
+  heatmapSelect,
+} from '../../src/protocol/heatmap.ts';
 import type { HeatmapState } from '../../src/protocol/heatmap.ts';
 import { metricTexts } from '../lib/experts.ts';
 import { grouped, numberText, visible } from '../lib/format.ts';
 import type { Cell } from '../lib/keys.ts';
-import { isCancelled } from '../lib/page.ts';
-import type { PageContext } from '../lib/page.ts';
+import { colourDomain } from '../lib/scale.ts';
+import { isCancelled } from '../parts/page.ts';
+import type { PageContext } from '../parts/page.ts';
 import '../parts/heat-map.ts';
 import type { CellMark, HeatData } from '../parts/heat-map.ts';
 import { icon } from '../parts/icon.ts';
@@ -133,17 +140,26 @@ export class MoeSidebar extends LitElement {
   override render(): TemplateResult {
     const { heatmap } = this;
     return html`<main>
-      ${this.failure === null
-        ? nothing
-        : html`<div class="note error" role="alert">${icon('error', 'error')}<div class="break">${errorPageOf('', this.failure).message}</div></div>`}
+      ${
+        this.failure === null
+          ? nothing
+          : html`<div class="note error" role="alert">
+              ${icon('error', 'error')}
+              <div class="break">${errorPageOf('', this.failure).message}</div>
+            </div>`
+      }
       ${heatmap === null ? (this.failure === null ? html`<moe-progress what=${t('Loading')}></moe-progress>` : nothing) : this.body(heatmap)}
     </main>`;
   }
 
   private body(heatmap: HeatmapState): TemplateResult {
     if (heatmap.status === 'none' || heatmap.status === 'dense' || heatmap.status === 'failed')
-      return html`${heatmap.name === '' ? nothing : html`<h1>${visible(heatmap.name)}</h1>`}
-        <p class=${heatmap.status === 'failed' ? 'row' : 'dim'}>${heatmap.status === 'failed' ? icon('error', 'error') : nothing}<span class="break">${visible(heatmap.message)}</span></p>`;
+      return html`${heatmap.name === '' ? html`<h1 class="hidden-text">${t('Experts')}</h1>` : html`<h1>${visible(heatmap.name)}</h1>`}
+        <p class=${heatmap.status === 'failed' ? 'row' : 'dim'}>
+          ${heatmap.status === 'failed' ? icon('error', 'error') : nothing}<span class="break"
+            >${visible(heatmap.message)}</span
+          >
+        </p>`;
     const known = heatmap.min !== null;
     return html`<h1>${visible(heatmap.name)}</h1>
       <moe-select
@@ -159,19 +175,23 @@ export class MoeSidebar extends LitElement {
             });
         }}
       ></moe-select>
-      ${heatmap.progress === null
-        ? nothing
-        : html`<moe-progress
-              what=${heatmap.progress.what}
-              done=${heatmap.progress.done}
-              total=${heatmap.progress.total}
-              detail=${t('{0} of {1}', grouped(heatmap.progress.done), grouped(heatmap.progress.total))}
-            ></moe-progress>
-            ${this.computing ? html`<div><button class="link" type="button" @click=${() => this.aborter?.abort()}>${t('Cancel')}</button></div>` : nothing}`}
-      ${known || heatmap.progress !== null
-        ? nothing
-        : html`<p class="dim">${visible(heatmap.message)}</p>
-            <vscode-button @click=${() => void this.compute()}>${t('Compute metrics')}</vscode-button>`}
+      ${
+        heatmap.progress === null
+          ? nothing
+          : html`<moe-progress
+                what=${heatmap.progress.what}
+                done=${heatmap.progress.done}
+                total=${heatmap.progress.total}
+                detail=${t('{0} of {1}', grouped(heatmap.progress.done), grouped(heatmap.progress.total))}
+              ></moe-progress>
+              ${this.computing ? html`<div><button class="link" type="button" @click=${() => this.aborter?.abort()}>${t('Cancel')}</button></div>` : nothing}`
+      }
+      ${
+        known || heatmap.progress !== null
+          ? nothing
+          : html`<p class="dim">${visible(heatmap.message)}</p>
+              <vscode-button @click=${() => void this.compute()}>${t('Compute metrics')}</vscode-button>`
+      }
       ${known ? this.map(heatmap) : nothing}`;
   }
 
@@ -181,7 +201,7 @@ export class MoeSidebar extends LitElement {
     const row = selected === null ? -1 : heatmap.layers.indexOf(selected.layer);
     return html`<p class="dim">${visible(heatmap.summary)}</p>
       <moe-heat-map
-        smallest="4"
+        smallest="1.5"
         largest="18"
         label=${heatmap.summary}
         .data=${this.prepared(heatmap)}
@@ -192,41 +212,47 @@ export class MoeSidebar extends LitElement {
           if (layer !== undefined) this.select(layer, event.detail.column);
         }}
       ></moe-heat-map>
-      ${heatmap.worst.length === 0
-        ? html`<p>${icon('pass', 'ok')} ${t('No expert stands out.')}</p>`
-        : html`<section>
-            <h2>${t('Worst first')}</h2>
-            <ol role="list">
-              ${heatmap.worst.map(
-                (each) =>
-                  html`<li>
-                    <button
-                      type="button"
-                      aria-current=${selected?.layer === each.layer && selected.expert === each.expert ? 'true' : nothing}
-                      @click=${() => {
-                        this.select(each.layer, each.expert);
-                      }}
-                    >
-                      <span class="num">L${each.layer} E${each.expert}</span><span class="break">${visible(each.why)}</span
-                      ><span class="num">${each.value === null ? '' : numberText(each.value)}</span>
-                    </button>
-                  </li>`,
-              )}
-            </ol>
-          </section>`}`;
+      ${
+        heatmap.worst.length === 0
+          ? html`<p>${icon('pass', 'ok')} ${t('No expert stands out.')}</p>`
+          : html`<section>
+              <h2>${t('Worst first')}</h2>
+              <ol role="list">
+                ${heatmap.worst.map(
+                  (each) =>
+                    html`<li>
+                      <button
+                        type="button"
+                        aria-current=${selected?.layer === each.layer && selected.expert === each.expert ? 'true' : nothing}
+                        @click=${() => {
+                          this.select(each.layer, each.expert);
+                        }}
+                      >
+                        <span class="num">L${each.layer} E${each.expert}</span
+                        ><span class="break">${visible(each.why)}</span
+                        ><span class="num">${each.value === null ? '' : numberText(each.value)}</span>
+                      </button>
+                    </li>`,
+                )}
+              </ol>
+            </section>`
+      }`;
   }
 
   private prepared(heatmap: HeatmapState): HeatData {
     if (this.heat?.of === heatmap) return this.heat.data;
     const why = new Map(heatmap.worst.map((each) => [`${String(each.layer)}:${String(each.expert)}`, each.why]));
     const label = heatmap.metrics.find(({ name }) => name === heatmap.metric)?.label ?? heatmap.metric;
-    const whyAt = (row: number, column: number): string => why.get(`${String(heatmap.layers[row] ?? '')}:${String(column)}`) ?? '';
+    const whyAt = (row: number, column: number): string =>
+      why.get(`${String(heatmap.layers[row] ?? '')}:${String(column)}`) ?? '';
+    const domain = colourDomain(heatmap.values, (at) =>
+      why.has(`${String(heatmap.layers[Math.floor(at / heatmap.experts)] ?? '')}:${String(at % heatmap.experts)}`),
+    );
     const data: HeatData = {
       rows: heatmap.layers.map((layer) => `L${String(layer)}`),
       columns: Array.from({ length: heatmap.experts }, (_, at) => String(at)),
       values: heatmap.values,
-      min: heatmap.min ?? 0,
-      max: heatmap.max ?? 0,
+      ...domain,
       describe: (row, column) => {
         const value = heatmap.values[row * heatmap.experts + column] ?? NaN;
         const words = [

@@ -98,7 +98,8 @@ export function matchText(match: CompareExpert): string {
         : t('relative distance {0}', numberText(match.relativeL2)),
     t('neurons: {0} ({1} of {2} found)', match.neurons, grouped(match.found), grouped(match.width)),
   ];
-  if (match.exactScale !== null && match.exactScale !== 1) lines.push(t('scaled by {0} exactly', numberText(match.exactScale)));
+  if (match.exactScale !== null && match.exactScale !== 1)
+    lines.push(t('scaled by {0} exactly', numberText(match.exactScale)));
   if (match.note !== null) lines.push(match.note);
   return lines.join('\n');
 }

@@ -2,7 +2,7 @@
 import type { ExpertMetric, LayerExperts, MetricName } from '../../src/protocol/checkpoint.ts';
 import { t } from '../strings.ts';
 import { grouped, numberText } from './format.ts';
-import { extremes } from './scale.ts';
+import { colourDomain, extremes } from './scale.ts';
 
 export interface MetricText {
   readonly name: MetricName;
@@ -97,6 +97,7 @@ export interface Grid {
   /** Column heads: expert numbers, then `S` where any layer has a shared expert. */
   readonly columns: readonly string[];
   readonly values: Float64Array;
+  /** What the ends of the colours stand for: flagged cells may lie beyond. */
   readonly min: number;
   readonly max: number;
   readonly at: (row: number, column: number) => ExpertMetric | null;
@@ -122,13 +123,12 @@ export function gridOf(
       values[at] = metricOf(metric, name);
       cells.set(at, metric);
     }
-  const range = extremes(values);
+  const odd = (at: number): boolean => (cells.get(at)?.flags ?? []).some((flag) => flag !== 'duplicate');
   return {
     layers: layers.map(({ layer }) => layer),
     columns,
     values,
-    min: range?.min ?? 0,
-    max: range?.max ?? 0,
+    ...colourDomain(values, odd),
     at: (row, column) => cells.get(row * columns.length + column) ?? null,
   };
 }

@@ -5,7 +5,8 @@ import { jsonText } from './format.ts';
 import { t } from '../strings.ts';
 
 /** What is typed into a control, judged. */
-export type Parsed = { readonly ok: true; readonly value: JsonValue } | { readonly ok: false; readonly message: string };
+export type Parsed =
+  { readonly ok: true; readonly value: JsonValue } | { readonly ok: false; readonly message: string };
 
 const ok = (value: JsonValue): Parsed => ({ ok: true, value });
 const bad = (field: RecipeField): Parsed => ({ ok: false, message: t('expected {0}', field.expected) });

@@ -46,6 +46,20 @@ export function parseColour(text: string): Rgb | null {
   return r === undefined || g === undefined || b === undefined || [r, g, b].some(Number.isNaN) ? null : [r, g, b];
 }
 
+/**
+ * The values that the ends of a colour scale stand for: the extremes of what is not set apart (a dead expert at 0 would
+ * leave one colour for all the others), or of everything where all is.
+ */
+export function colourDomain(
+  values: ArrayLike<number>,
+  apart: (at: number) => boolean,
+): { readonly min: number; readonly max: number } {
+  const kept = new Float64Array(values.length);
+  for (let at = 0; at < values.length; at++) kept[at] = apart(at) ? NaN : (values[at] ?? NaN);
+  const range = extremes(kept) ?? extremes(values);
+  return { min: range?.min ?? 0, max: range?.max ?? 0 };
+}
+
 export interface Extremes {
   readonly min: number;
   readonly max: number;

@@ -14,6 +14,7 @@ import type { Rgb } from '../lib/scale.ts';
 import { clamp } from '../lib/window.ts';
 import { t } from '../strings.ts';
 import { props } from './props.ts';
+import { onResize } from './resize.ts';
 import { base } from './styles.ts';
 import { colourOf, cssOf, isHighContrast, onTheme } from './theme.ts';
 
@@ -111,12 +112,13 @@ export class MoeHeatMap extends LitElement {
       }
       .cell.chosen {
         box-shadow:
-          inset 0 0 0 1px var(--vscode-editor-background, #000),
-          0 0 0 2px var(--vscode-foreground);
+          inset 0 0 0 2px var(--vscode-foreground),
+          inset 0 0 0 3px var(--vscode-editor-background, #000);
       }
       .cell:focus-visible {
         box-shadow:
-          inset 0 0 0 1px var(--vscode-editor-background, #000),
+          inset 0 0 0 2px var(--vscode-focusBorder, currentColor),
+          inset 0 0 0 3px var(--vscode-editor-background, #000),
           0 0 0 2px var(--vscode-focusBorder, currentColor);
       }
       .tip {
@@ -178,9 +180,8 @@ export class MoeHeatMap extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.observer = new ResizeObserver(([entry]) => {
-      if (entry !== undefined && Math.abs(entry.contentRect.width - this.width) > 1)
-        this.width = entry.contentRect.width;
+    this.observer = onResize(({ width }) => {
+      if (Math.abs(width - this.width) > 1) this.width = width;
     });
     this.observer.observe(this);
     this.stopTheme = onTheme(() => {
@@ -232,7 +233,9 @@ export class MoeHeatMap extends LitElement {
     const columns = Math.max(1, data.columns.length);
     const rows = Math.max(1, data.rows.length);
     const ratio = Math.max(1, window.devicePixelRatio);
-    const fit = Math.floor((this.width - this.rowLabelWidth - 14) / columns);
+    const room = (this.width - this.rowLabelWidth - 14) / columns;
+    // Whole pixels are crisper; tiny cells may be any width, so that a sidebar holds 128 of them.
+    const fit = room < 4 ? room : Math.floor(room);
     const w = Math.max(
       2,
       Math.min(clamp(fit, this.smallest, this.square ? this.largest : this.largest * 2), MAX_SIDE / ratio / columns),

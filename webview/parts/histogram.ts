@@ -10,6 +10,7 @@ import type { Histogram } from '../lib/histogram.ts';
 import { mix } from '../lib/scale.ts';
 import { t } from '../strings.ts';
 import { icon } from './icon.ts';
+import { onResize } from './resize.ts';
 import { base } from './styles.ts';
 import { colourOf, cssOf, onTheme } from './theme.ts';
 
@@ -95,7 +96,7 @@ export class MoeHistogram extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.observer = new ResizeObserver(() => {
+    this.observer = onResize(() => {
       this.fit();
     });
     this.observer.observe(this);

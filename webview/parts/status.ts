@@ -3,7 +3,7 @@ import { css, html, LitElement, nothing } from 'lit';
 import type { TemplateResult } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
 import type { ErrorPage, WireProblem } from '../../src/protocol/wire.ts';
-import { grouped } from '../lib/format.ts';
+import { grouped, visible } from '../lib/format.ts';
 import { t } from '../strings.ts';
 import { icon } from './icon.ts';
 import type { Tone } from './icon.ts';
@@ -118,7 +118,7 @@ export class MoeErrorPage extends LitElement {
         display: block;
         padding: 24px 16px;
       }
-      article {
+      .page {
         max-width: 760px;
         margin-inline: auto;
         display: flex;
@@ -173,19 +173,19 @@ export class MoeErrorPage extends LitElement {
       page.hint ?? '',
       page.code,
     ];
-    return html`<article class="card" role="alert">
+    return html`<div class="page card" role="alert">
       <header>
         ${icon(page.kind === 'cancelled' ? 'circle-slash' : 'error', page.kind === 'cancelled' ? '' : 'error')}
         <div class="grow">
-          <h1 class="break">${page.title}</h1>
+          <h1 class="break">${visible(page.title)}</h1>
         </div>
       </header>
-      <p class="message">${page.message}</p>
+      <p class="message">${visible(page.message)}</p>
       <dl>
         ${place.map(
           ([name, value]) =>
             html`<dt>${name}</dt>
-              <dd class="mono">${value}</dd>`,
+              <dd class="mono">${visible(value)}</dd>`,
         )}
         <dt>${t('Code')}</dt>
         <dd class="mono">${page.code}</dd>
@@ -214,7 +214,7 @@ export class MoeErrorPage extends LitElement {
           label=${t('Copy')}
         ></moe-copy>
       </div>
-    </article>`;
+    </div>`;
   }
 
   private act(id: string): void {
@@ -276,12 +276,12 @@ export class MoeProblems extends LitElement {
             html`<li>
               ${severityIcon(problem.severity)}
               <div>
-                <div class="break">${problem.message} <span class="dim mono">${problem.code}</span></div>
+                <div class="break">${visible(problem.message)} <span class="dim mono">${problem.code}</span></div>
                 ${
                   problem.file === undefined && problem.tensor === undefined
                     ? nothing
                     : html`<div class="dim break">
-                        ${problem.file ?? ''}${problem.byte === undefined ? '' : ` · ${t('byte {0}', grouped(problem.byte))}`}
+                        ${visible(problem.file ?? '')}${problem.byte === undefined ? '' : ` · ${t('byte {0}', grouped(problem.byte))}`}
                         ${
                           problem.tensor === undefined
                             ? nothing
@@ -290,7 +290,7 @@ export class MoeProblems extends LitElement {
                                 type="button"
                                 @click=${() => this.go(problem.tensor ?? '')}
                               >
-                                ${problem.tensor}
+                                ${visible(problem.tensor)}
                               </button>`
                         }
                       </div>`

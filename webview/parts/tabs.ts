@@ -1,6 +1,6 @@
 /** Tabs: one tab stop, arrows go, the panel follows. Panels are the caller's; ids tie them. */
-import { css, html, LitElement, nothing } from 'lit';
-import type { TemplateResult } from 'lit';
+import { css, html, nothing } from 'lit';
+import type { LitElement, TemplateResult } from 'lit';
 import { icon } from './icon.ts';
 import type { IconName } from '../lib/icons.ts';
 

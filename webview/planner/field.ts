@@ -77,6 +77,7 @@ export class MoeRecipeField extends LitElement {
       }
       .parent vscode-text-field {
         min-width: 0;
+        --input-min-width: 0;
       }
       ul {
         list-style: none;
@@ -97,7 +98,11 @@ export class MoeRecipeField extends LitElement {
     if (changed.has('field')) {
       const before = changed.get('field') as RecipeField | null | undefined;
       // A new value from the document replaces what was typed.
-      if (before === undefined || before === null || JSON.stringify(before.value) !== JSON.stringify(this.field?.value)) {
+      if (
+        before === undefined ||
+        before === null ||
+        JSON.stringify(before.value) !== JSON.stringify(this.field?.value)
+      ) {
         this.draft = null;
         this.wrong = '';
       }
@@ -113,18 +118,20 @@ export class MoeRecipeField extends LitElement {
         <span class="dim" title=${field.origin}>${isSet(field) ? t('set') : field.origin}</span>
         ${resolved === null ? nothing : html`<span class="tag">${icon('arrow-right')}${visible(resolved)}</span>`}
         <span class="grow"></span>
-        ${isSet(field)
-          ? html`<button
-              class="tool"
-              type="button"
-              title=${t('Back to the default: {0}', field.label)}
-              @click=${() => {
-                this.change({ op: 'remove', path: field.path });
-              }}
-            >
-              ${icon('discard')}<span class="hidden-text">${t('Back to the default: {0}', field.label)}</span>
-            </button>`
-          : nothing}
+        ${
+          isSet(field)
+            ? html`<button
+                class="tool"
+                type="button"
+                title=${t('Back to the default: {0}', field.label)}
+                @click=${() => {
+                  this.change({ op: 'remove', path: field.path });
+                }}
+              >
+                ${icon('discard')}<span class="hidden-text">${t('Back to the default: {0}', field.label)}</span>
+              </button>`
+            : nothing
+        }
         <button
           class="tool"
           type="button"
@@ -136,24 +143,31 @@ export class MoeRecipeField extends LitElement {
         </button>
       </div>
       ${this.control(field)}
-      ${this.explain
-        ? html`<p class="about dim break">
-            ${field.about} ${t('Expected: {0}.', field.expected)} <code>${field.field}</code>, ${t('from {0}', field.origin)}.
-          </p>`
-        : nothing}
+      ${
+        this.explain
+          ? html`<p class="about dim break">
+              ${field.about} ${t('Expected: {0}.', field.expected)} <code>${field.field}</code>,
+              ${t('from {0}', field.origin)}.
+            </p>`
+          : nothing
+      }
       ${field.disabled === null ? nothing : html`<p class="about dim break">${icon('circle-slash')} ${field.disabled}</p>`}
       ${this.wrong === '' ? nothing : html`<p class="bad" role="alert">${severityIcon('error')}<span class="break">${this.wrong}</span></p>`}
-      ${field.problems.length === 0
-        ? nothing
-        : html`<ul role="list">
-            ${field.problems.map(
-              (problem) =>
-                html`<li class="bad">
-                  ${severityIcon(problem.severity)}
-                  <span class="break">${visible(problem.message)}${problem.hint === null ? nothing : html` <span class="dim">${problem.hint}</span>`}</span>
-                </li>`,
-            )}
-          </ul>`}`;
+      ${
+        field.problems.length === 0
+          ? nothing
+          : html`<ul role="list">
+              ${field.problems.map(
+                (problem) =>
+                  html`<li class="bad">
+                    ${severityIcon(problem.severity)}
+                    <span class="break"
+                      >${visible(problem.message)}${problem.hint === null ? nothing : html` <span class="dim">${problem.hint}</span>`}</span
+                    >
+                  </li>`,
+              )}
+            </ul>`
+      }`;
   }
 
   private control(field: RecipeField): TemplateResult {
@@ -214,17 +228,19 @@ export class MoeRecipeField extends LitElement {
             }}
             @keydown=${this.pressed}
           ></vscode-text-field>
-          ${field.control === 'path'
-            ? html`<vscode-button
-                appearance="secondary"
-                ?disabled=${off}
-                aria-label=${t('Choose {0}', field.label)}
-                @click=${() => {
-                  this.pick('base', null);
-                }}
-                >${t('Choose…')}</vscode-button
-              >`
-            : nothing}
+          ${
+            field.control === 'path'
+              ? html`<vscode-button
+                  appearance="secondary"
+                  ?disabled=${off}
+                  aria-label=${t('Choose {0}', field.label)}
+                  @click=${() => {
+                    this.pick('base', null);
+                  }}
+                  >${t('Choose…')}</vscode-button
+                >`
+              : nothing
+          }
         </div>`;
     }
   }
@@ -234,49 +250,50 @@ export class MoeRecipeField extends LitElement {
     const off = field.disabled !== null;
     return html`<ul role="list">
         ${list.map(
-          (parent, index) => html`<li class="parent">
-            <vscode-text-field
-              aria-label=${t('Path of parent {0}', index + 1)}
-              ?disabled=${off}
-              .value=${parent.path}
-              @change=${(event: Event) => {
-                this.change({ op: 'set', path: [...field.path, index, 'path'], value: textOf(event) });
-              }}
-            ></vscode-text-field>
-            <vscode-text-field
-              aria-label=${t('Experts of parent {0}', index + 1)}
-              ?disabled=${off}
-              .value=${String(parent.experts)}
-              @change=${(event: Event) => {
-                const count = Number(textOf(event));
-                if (Number.isInteger(count) && count >= 1)
-                  this.change({ op: 'set', path: [...field.path, index, 'experts'], value: count });
-                else this.wrong = t('expected a whole number of experts, 1 or more');
-              }}
-            ></vscode-text-field>
-            <button
-              class="tool"
-              type="button"
-              ?disabled=${off}
-              title=${t('Choose parent {0}', index + 1)}
-              @click=${() => {
-                this.pick('parent', index);
-              }}
-            >
-              ${icon('folder-opened')}<span class="hidden-text">${t('Choose parent {0}', index + 1)}</span>
-            </button>
-            <button
-              class="tool"
-              type="button"
-              ?disabled=${off}
-              title=${t('Remove parent {0}', index + 1)}
-              @click=${() => {
-                this.change({ op: 'remove', path: list.length === 1 ? field.path : [...field.path, index] });
-              }}
-            >
-              ${icon('remove')}<span class="hidden-text">${t('Remove parent {0}', index + 1)}</span>
-            </button>
-          </li>`,
+          (parent, index) =>
+            html`<li class="parent">
+              <vscode-text-field
+                aria-label=${t('Path of parent {0}', index + 1)}
+                ?disabled=${off}
+                .value=${parent.path}
+                @change=${(event: Event) => {
+                  this.change({ op: 'set', path: [...field.path, index, 'path'], value: textOf(event) });
+                }}
+              ></vscode-text-field>
+              <vscode-text-field
+                aria-label=${t('Experts of parent {0}', index + 1)}
+                ?disabled=${off}
+                .value=${String(parent.experts)}
+                @change=${(event: Event) => {
+                  const count = Number(textOf(event));
+                  if (Number.isInteger(count) && count >= 1)
+                    this.change({ op: 'set', path: [...field.path, index, 'experts'], value: count });
+                  else this.wrong = t('expected a whole number of experts, 1 or more');
+                }}
+              ></vscode-text-field>
+              <button
+                class="tool"
+                type="button"
+                ?disabled=${off}
+                title=${t('Choose parent {0}', index + 1)}
+                @click=${() => {
+                  this.pick('parent', index);
+                }}
+              >
+                ${icon('folder-opened')}<span class="hidden-text">${t('Choose parent {0}', index + 1)}</span>
+              </button>
+              <button
+                class="tool"
+                type="button"
+                ?disabled=${off}
+                title=${t('Remove parent {0}', index + 1)}
+                @click=${() => {
+                  this.change({ op: 'remove', path: list.length === 1 ? field.path : [...field.path, index] });
+                }}
+              >
+                ${icon('remove')}<span class="hidden-text">${t('Remove parent {0}', index + 1)}</span>
+              </button>
+            </li>`,
         )}
       </ul>
       <button
@@ -326,7 +343,9 @@ export class MoeRecipeField extends LitElement {
   }
 
   private pick(what: PickDetail['what'], index: number | null): void {
-    this.dispatchEvent(new CustomEvent<PickDetail>('moe-pick', { detail: { what, index }, bubbles: true, composed: true }));
+    this.dispatchEvent(
+      new CustomEvent<PickDetail>('moe-pick', { detail: { what, index }, bubbles: true, composed: true }),
+    );
   }
 }
 

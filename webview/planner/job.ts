@@ -21,52 +21,82 @@ export function jobPanel(job: JobView, actions: JobActions, restricted: boolean)
     <div class="row">
       ${icon(name, tone)}
       <strong class="grow break">${words}</strong>
-      ${job.status === 'queued' || job.status === 'running'
-        ? html`<vscode-button
-            appearance="secondary"
-            ?disabled=${job.cancelling}
-            @click=${() => {
-              actions.cancel(job);
-            }}
-            >${job.cancelling ? t('Cancelling…') : t('Cancel')}</vscode-button
-          >`
-        : nothing}
-      ${job.resumable
-        ? html`<vscode-button ?disabled=${restricted} @click=${actions.resume}>${t('Resume')}</vscode-button>`
-        : nothing}
-      ${job.status === 'done'
-        ? html`<vscode-button
-            @click=${() => {
-              actions.open(job);
-            }}
-            >${t('Open the result')}</vscode-button
-          >`
-        : nothing}
-      <button class="tool" type="button" @click=${() => {
-        actions.show(job);
-      }}>${t('Show in jobs')}</button>
-      <button class="tool" type="button" @click=${() => {
-        actions.log(job);
-      }}>${t('Log')}</button>
+      ${
+        job.status === 'queued' || job.status === 'running'
+          ? html`<vscode-button
+              appearance="secondary"
+              ?disabled=${job.cancelling}
+              @click=${() => {
+                actions.cancel(job);
+              }}
+              >${job.cancelling ? t('Cancelling…') : t('Cancel')}</vscode-button
+            >`
+          : nothing
+      }
+      ${
+        job.resumable
+          ? html`<vscode-button ?disabled=${restricted} @click=${actions.resume}>${t('Resume')}</vscode-button>`
+          : nothing
+      }
+      ${
+        job.status === 'done'
+          ? html`<vscode-button
+              @click=${() => {
+                actions.open(job);
+              }}
+              >${t('Open the result')}</vscode-button
+            >`
+          : nothing
+      }
+      <button
+        class="tool"
+        type="button"
+        @click=${() => {
+          actions.show(job);
+        }}
+      >
+        ${t('Show in jobs')}
+      </button>
+      <button
+        class="tool"
+        type="button"
+        @click=${() => {
+          actions.log(job);
+        }}
+      >
+        ${t('Log')}
+      </button>
     </div>
     ${progress(job)} ${job.outcome === null ? nothing : html`<p class="break">${visible(job.outcome.summary)}</p>`}
-    ${job.error === null
-      ? nothing
-      : html`<div class="note error" role="alert">
-          ${icon('error', 'error')}
-          <div class="break">
-            ${visible(job.error.message)} <span class="dim mono">${job.error.code}</span>
-            ${job.error.place.hint === undefined ? nothing : html`<br />${job.error.place.hint}`}
-          </div>
-        </div>`}
+    ${
+      job.error === null
+        ? nothing
+        : html`<div class="note error" role="alert">
+            ${icon('error', 'error')}
+            <div class="break">
+              ${visible(job.error.message)} <span class="dim mono">${job.error.code}</span>
+              ${job.error.place.hint === undefined ? nothing : html`<br />${job.error.place.hint}`}
+            </div>
+          </div>`
+    }
   </section>`;
 }
 
-function head(job: JobView): readonly ['play' | 'pass-filled' | 'error' | 'circle-slash' | 'history' | 'warning', 'ok' | 'error' | 'warning' | '', string] {
+function head(
+  job: JobView,
+): readonly [
+  'play' | 'pass-filled' | 'error' | 'circle-slash' | 'history' | 'warning',
+  'ok' | 'error' | 'warning' | '',
+  string,
+] {
   const title = visible(job.title);
   switch (job.status) {
     case 'queued':
-      return ['history', '', job.place === null ? t('{0}: waiting', title) : t('{0}: waiting, number {1} in the queue', title, job.place)];
+      return [
+        'history',
+        '',
+        job.place === null ? t('{0}: waiting', title) : t('{0}: waiting, number {1} in the queue', title, job.place),
+      ];
     case 'running':
       return ['play', '', t('{0}: {1}', title, phaseText(job))];
     case 'done':

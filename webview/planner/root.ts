@@ -22,9 +22,20 @@ import {
 } from '../../src/protocol/planner.ts';
 import type { PlannerState } from '../../src/protocol/planner.ts';
 import { groupFields } from '../lib/fields.ts';
-import { bytesLong, bytesText, durationText, flopsText, grouped, plural, rangesText, shareText, shortCount, visible } from '../lib/format.ts';
-import { isCancelled } from '../lib/page.ts';
-import type { PageContext } from '../lib/page.ts';
+import {
+  bytesLong,
+  bytesText,
+  durationText,
+  flopsText,
+  grouped,
+  plural,
+  rangesText,
+  shareText,
+  shortCount,
+  visible,
+} from '../lib/format.ts';
+import { isCancelled } from '../parts/page.ts';
+import type { PageContext } from '../parts/page.ts';
 import type { CopyDetail } from '../parts/copy.ts';
 import '../parts/copy.ts';
 import { icon } from '../parts/icon.ts';
@@ -123,7 +134,7 @@ export class MoePlanner extends LitElement {
       }
       .totals {
         display: grid;
-        grid-template-columns: repeat(auto-fill, minmax(min(100%, 165px), 1fr));
+        grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr));
         gap: 10px;
         margin: 0;
       }
@@ -147,6 +158,7 @@ export class MoePlanner extends LitElement {
         display: inline-flex;
         gap: 2px;
         align-items: center;
+        white-space: nowrap;
       }
       .totals .dim {
         overflow-wrap: anywhere;
@@ -218,11 +230,10 @@ export class MoePlanner extends LitElement {
       .notices {
         display: flex;
         flex-direction: column;
-        gap: 8px;
-        padding: 12px 16px 0;
+        padding-inline: 16px;
       }
-      .notices:empty {
-        display: none;
+      .notices > * {
+        margin-block-start: 12px;
       }
     `,
   ];
@@ -292,13 +303,19 @@ export class MoePlanner extends LitElement {
     this.planner = next;
     this.version = next.version;
     this.tell(before, next);
-    if (next.plan !== null && this.view.text && this.planText?.hash !== next.plan.hash) void this.fetchText(next.plan.hash);
+    if (next.plan !== null && this.view.text && this.planText?.hash !== next.plan.hash)
+      void this.fetchText(next.plan.hash);
   }
 
   /** Speaks what changed, at most every three seconds while a job runs. */
   private tell(before: PlannerState | null, next: PlannerState): void {
     if (before !== null && next.plan !== null && before.plan?.hash !== next.plan.hash)
-      this.said = t('New plan: {0} parameters, {1} active, {2}', shortCount(next.plan.total), shortCount(next.plan.active), bytesText(next.plan.bytes));
+      this.said = t(
+        'New plan: {0} parameters, {1} active, {2}',
+        shortCount(next.plan.total),
+        shortCount(next.plan.active),
+        bytesText(next.plan.bytes),
+      );
     const job = next.job;
     if (job === null) return;
     const now = performance.now();
@@ -331,7 +348,8 @@ export class MoePlanner extends LitElement {
         if (context === null || version === null) return;
         const answer = await context.endpoint.request(plannerEdit, { version, changes: [...changes] });
         this.version = answer.version;
-        if (!answer.applied) this.trouble = answer.reason ?? t('The recipe changed meanwhile; look again and repeat the edit.');
+        if (!answer.applied)
+          this.trouble = answer.reason ?? t('The recipe changed meanwhile; look again and repeat the edit.');
       }),
     );
   }
@@ -398,7 +416,8 @@ export class MoePlanner extends LitElement {
 
   private async reveal(name: string): Promise<void> {
     const fields = this.planner?.fields ?? [];
-    const field = fields.find(({ field }) => field === name) ?? fields.find(({ field }) => name.startsWith(`${field}.`));
+    const field =
+      fields.find(({ field }) => field === name) ?? fields.find(({ field }) => name.startsWith(`${field}.`));
     if (field === undefined) return;
     const group = groupFields(fields).find((each) => each.fields.includes(field));
     if (group !== undefined) this.remember({ closed: this.view.closed.filter((id) => id !== group.id) });
@@ -411,7 +430,9 @@ export class MoePlanner extends LitElement {
       setTimeout(() => {
         element.classList.remove('flash');
       }, 2500);
-      element.shadowRoot?.querySelector<HTMLElement>('vscode-text-field, moe-select, vscode-checkbox, vscode-text-area')?.focus();
+      element.shadowRoot
+        ?.querySelector<HTMLElement>('vscode-text-field, moe-select, vscode-checkbox, vscode-text-area')
+        ?.focus();
     }
   }
 
@@ -423,14 +444,22 @@ export class MoePlanner extends LitElement {
   private body(): TemplateResult {
     const { planner } = this;
     if (this.lost !== null)
-      return html`<main><moe-error-page .page=${errorPageOf(t('This view lost its extension'), this.lost)}></moe-error-page></main>`;
-    if (planner === null) return html`<main class="notices"><moe-progress what=${t('Reading the recipe')}></moe-progress></main>`;
+      return html`<main>
+        <moe-error-page .page=${errorPageOf(t('This view lost its extension'), this.lost)}></moe-error-page>
+      </main>`;
+    if (planner === null)
+      return html`<main class="notices"><moe-progress what=${t('Reading the recipe')}></moe-progress></main>`;
     return html`${this.header(planner)}
-      <div class="notices">${this.notices(planner)}</div>
-      <main class="columns">
-        <section aria-label=${t('Recipe')}>${this.recipe(planner)}</section>
-        <div class=${planner.status === 'planning' && planner.plan !== null ? 'plan old' : 'plan'} aria-busy=${String(planner.status === 'planning')}>
-          ${this.plan(planner)}
+      <main>
+        <div class="notices">${this.notices(planner)}</div>
+        <div class="columns">
+          <section aria-label=${t('Recipe')}>${this.recipe(planner)}</section>
+          <div
+            class=${planner.status === 'planning' && planner.plan !== null ? 'plan old' : 'plan'}
+            aria-busy=${String(planner.status === 'planning')}
+          >
+            ${this.plan(planner)}
+          </div>
         </div>
       </main>`;
   }
@@ -440,12 +469,21 @@ export class MoePlanner extends LitElement {
     const running = job !== null && (job.status === 'running' || job.status === 'queued');
     const why = this.cannotRun(planner);
     return html`<header>
-      <h1>${visible(planner.name)}${planner.dirty ? html`<span class="dim" title=${t('not saved')}> ●<span class="hidden-text">${t('not saved')}</span></span>` : nothing}</h1>
+      <h1>
+        ${visible(planner.name)}${planner.dirty ? html`<span class="dim" title=${t('not saved')}> ●<span class="hidden-text">${t('not saved')}</span></span>` : nothing}
+      </h1>
       ${plan === null ? nothing : html`<span class="tag">${visible(plan.targetType)}</span><span>${visible(plan.headline)}</span>`}
       <span class="grow"></span>
-      <button class="tool" type="button" @click=${() => void this.run('openText')}>${icon('go-to-file')}${t('Recipe text')}</button>
-      <button class="tool" type="button" @click=${() => void this.run('replan')}>${icon('refresh')}${t('Plan again')}</button>
-      <vscode-button ?disabled=${why !== null || running || this.starting} title=${why ?? ''} @click=${() => void this.startJob(false)}
+      <button class="tool" type="button" @click=${() => void this.run('openText')}>
+        ${icon('go-to-file')}${t('Recipe text')}
+      </button>
+      <button class="tool" type="button" @click=${() => void this.run('replan')}>
+        ${icon('refresh')}${t('Plan again')}
+      </button>
+      <vscode-button
+        ?disabled=${why !== null || running || this.starting}
+        title=${why ?? ''}
+        @click=${() => void this.startJob(false)}
         >${this.starting ? t('Starting…') : t('Run…')}</vscode-button
       >
       ${why === null || planner.restricted ? nothing : html`<span class="dim">${why}</span>`}
@@ -462,69 +500,94 @@ export class MoePlanner extends LitElement {
   private notices(planner: PlannerState): TemplateResult {
     const general = planner.problems.filter(({ field }) => !planner.fields.some((each) => each.field === field));
     const errors = planner.problems.filter(({ severity }) => severity === 'error').length;
-    return html`${planner.restricted
-      ? html`<div class="note warning">
-          ${icon('workspace-untrusted', 'warning')}
-          <div>
-            ${t('Restricted Mode: the plan is shown, but nothing runs until you trust this folder.')}
-            <button class="link" type="button" @click=${() => void this.run('manageTrust')}>${t('Manage trust')}</button>
-          </div>
-        </div>`
-      : nothing}
-    ${this.trouble === ''
-      ? nothing
-      : html`<div class="note error" role="alert">
-          ${icon('error', 'error')}
-          <div class="grow break">${visible(this.trouble)}</div>
-          <button class="tool" type="button" title=${t('Close')} @click=${() => (this.trouble = '')}>
-            ${icon('close')}<span class="hidden-text">${t('Close')}</span>
-          </button>
-        </div>`}
-    ${errors > 0
-      ? html`<div class="note error">
-          ${icon('error', 'error')}
-          <div>${t('{0} in the recipe: no new plan until they are mended.', plural(errors, t('error')))} ${problems(general)}</div>
-        </div>`
-      : general.length > 0
-        ? html`<div class="note warning">${icon('warning', 'warning')}<div>${problems(general)}</div></div>`
-        : nothing}
-    ${planner.job === null
-      ? nothing
-      : jobPanel(
-          planner.job,
-          {
-            cancel: (job) => void this.cancelJob(job),
-            resume: () => void this.startJob(true),
-            open: (job) => void this.run('openResult', job.id),
-            log: (job) => void this.run('showLog', job.id),
-            show: (job) => void this.run('showJob', job.id),
-          },
-          planner.restricted,
-        )}`;
+    return html`${
+      planner.restricted
+        ? html`<div class="note warning">
+            ${icon('workspace-untrusted', 'warning')}
+            <div>
+              ${t('Restricted Mode: the plan is shown, but nothing runs until you trust this folder.')}
+              <button class="link" type="button" @click=${() => void this.run('manageTrust')}>
+                ${t('Manage trust')}
+              </button>
+            </div>
+          </div>`
+        : nothing
+    }
+    ${
+      this.trouble === ''
+        ? nothing
+        : html`<div class="note error" role="alert">
+            ${icon('error', 'error')}
+            <div class="grow break">${visible(this.trouble)}</div>
+            <button class="tool" type="button" title=${t('Close')} @click=${() => (this.trouble = '')}>
+              ${icon('close')}<span class="hidden-text">${t('Close')}</span>
+            </button>
+          </div>`
+    }
+    ${
+      errors > 0
+        ? html`<div class="note error">
+            ${icon('error', 'error')}
+            <div>
+              ${t('{0} in the recipe: no new plan until they are mended.', plural(errors, t('error')))}
+              ${problems(general)}
+            </div>
+          </div>`
+        : general.length > 0
+          ? html`<div class="note warning">
+              ${icon('warning', 'warning')}
+              <div>${problems(general)}</div>
+            </div>`
+          : nothing
+    }
+    ${
+      planner.job === null
+        ? nothing
+        : jobPanel(
+            planner.job,
+            {
+              cancel: (job) => void this.cancelJob(job),
+              resume: () => void this.startJob(true),
+              open: (job) => void this.run('openResult', job.id),
+              log: (job) => void this.run('showLog', job.id),
+              show: (job) => void this.run('showJob', job.id),
+            },
+            planner.restricted,
+          )
+    }`;
   }
 
   private recipe(planner: PlannerState): TemplateResult {
     const groups = groupFields(planner.fields);
     return html`${groups.map(
-        (group) => html`<details
-          class="group"
-          ?open=${!this.view.closed.includes(group.id)}
-          @toggle=${(event: Event) => {
-            this.folded(group.id, event);
-          }}
-        >
-          <summary>${group.title}</summary>
-          ${group.fields.map((field) => html`<moe-recipe-field .field=${field}></moe-recipe-field>`)}
-        </details>`,
+        (group) =>
+          html`<details
+            class="group"
+            ?open=${!this.view.closed.includes(group.id)}
+            @toggle=${(event: Event) => {
+              this.folded(group.id, event);
+            }}
+          >
+            <summary>${group.title}</summary>
+            ${group.fields.map((field) => html`<moe-recipe-field .field=${field}></moe-recipe-field>`)}
+          </details>`,
       )}
       <div class="out">
         <div class="break">
           <strong>${t('Output folder')}</strong><br />
-          <span class=${planner.out === null ? 'dim' : 'mono'}>${planner.out === null ? t('asked for when it runs') : visible(planner.out)}</span>
+          <span class=${planner.out === null ? 'dim' : 'mono'}
+            >${planner.out === null ? t('asked for when it runs') : visible(planner.out)}</span
+          >
         </div>
-        <vscode-button appearance="secondary" aria-label=${t('Choose the output folder')} @click=${() => void this.attempt(async () => {
-          await this.context?.endpoint.request(plannerPick, { what: 'out', index: null });
-        })}>${t('Choose…')}</vscode-button>
+        <vscode-button
+          appearance="secondary"
+          aria-label=${t('Choose the output folder')}
+          @click=${() =>
+            void this.attempt(async () => {
+              await this.context?.endpoint.request(plannerPick, { what: 'out', index: null });
+            })}
+          >${t('Choose…')}</vscode-button
+        >
       </div>
       <vscode-checkbox
         .checked=${this.view.verify}
@@ -554,18 +617,32 @@ export class MoePlanner extends LitElement {
     return html`${planner.status === 'planning' ? html`<moe-progress what=${t('Planning the changed recipe; below is the plan before')}></moe-progress>` : nothing}
       ${this.exactness(plan)}
       <section aria-label=${t('Totals')}>${this.totals(plan)}</section>
-      ${plan.planOnly === null ? nothing : html`<div class="note">${icon('info', 'info')}<div class="break">${visible(plan.planOnly)}</div></div>`}
-      ${plan.warnings.length === 0
-        ? nothing
-        : html`<section>
-            <h2>${t('Warnings ({0})', grouped(plan.warnings.length))}</h2>
-            <ul class="plain">
-              ${plan.warnings
-                .slice(0, 100)
-                .map((warning) => html`<li>${severityIcon('warning')}<span class="break">${visible(warning.message)} <span class="dim mono">${warning.code}</span></span></li>`)}
-            </ul>
-            ${plan.warnings.length > 100 ? html`<p class="dim">${t('{0} more are in the plan as text.', grouped(plan.warnings.length - 100))}</p>` : nothing}
-          </section>`}
+      ${
+        plan.planOnly === null
+          ? nothing
+          : html`<div class="note">
+              ${icon('info', 'info')}
+              <div class="break">${visible(plan.planOnly)}</div>
+            </div>`
+      }
+      ${
+        plan.warnings.length === 0
+          ? nothing
+          : html`<section>
+              <h2>${t('Warnings ({0})', grouped(plan.warnings.length))}</h2>
+              <ul class="plain">
+                ${plan.warnings.slice(0, 100).map(
+                  (warning) =>
+                    html`<li>
+                      ${severityIcon('warning')}<span class="break"
+                        >${visible(warning.message)} <span class="dim mono">${warning.code}</span></span
+                      >
+                    </li>`,
+                )}
+              </ul>
+              ${plan.warnings.length > 100 ? html`<p class="dim">${t('{0} more are in the plan as text.', grouped(plan.warnings.length - 100))}</p>` : nothing}
+            </section>`
+      }
       <section>
         <div class="row">
           <h2 class="grow">${t('From dense to MoE')}</h2>
@@ -580,41 +657,49 @@ export class MoePlanner extends LitElement {
           >
             ${icon('list-flat')}${t('As text')}
           </button>
-          <button class="tool" type="button" @click=${() => void this.run('savePlan', plan.hash)}>${icon('save')}${t('Save plan…')}</button>
+          <button class="tool" type="button" @click=${() => void this.run('savePlan', plan.hash)}>
+            ${icon('save')}${t('Save plan…')}
+          </button>
         </div>
         <p class="dim">
           ${t(
             '{0} of {1} layers become MoE{2}; {3} in {4}.',
             grouped(plan.moeLayers.length),
             grouped(plan.layers),
-            plan.moeLayers.length === plan.layers || plan.moeLayers.length === 0 ? '' : ` (${rangesText(plan.moeLayers)})`,
+            plan.moeLayers.length === plan.layers || plan.moeLayers.length === 0
+              ? ''
+              : ` (${rangesText(plan.moeLayers)})`,
             plural(plan.tensors, t('tensor')),
             plural(plan.files, t('file')),
           )}
         </p>
-        ${this.view.text
-          ? this.asText(plan)
-          : html`<moe-plan-rows
-              .plan=${plan}
-              .endpoint=${this.context?.endpoint ?? null}
-              .opened=${this.view.opened}
-              @moe-opened=${(event: CustomEvent<string[]>) => {
-                this.remember({ opened: event.detail.slice(-500) });
-              }}
-            ></moe-plan-rows>`}
+        ${
+          this.view.text
+            ? this.asText(plan)
+            : html`<moe-plan-rows
+                .plan=${plan}
+                .endpoint=${this.context?.endpoint ?? null}
+                .opened=${this.view.opened}
+                @moe-opened=${(event: CustomEvent<string[]>) => {
+                  this.remember({ opened: event.detail.slice(-500) });
+                }}
+              ></moe-plan-rows>`
+        }
       </section>
       <section>
         <h2>${t('Output files')}</h2>
         <moe-shard-bar .plan=${plan}></moe-shard-bar>
       </section>
-      ${plan.assumptions.length === 0
-        ? nothing
-        : html`<section>
-            <h2>${t('Assumptions')}</h2>
-            <ul>
-              ${plan.assumptions.map((assumption) => html`<li class="break">${visible(assumption)}</li>`)}
-            </ul>
-          </section>`}
+      ${
+        plan.assumptions.length === 0
+          ? nothing
+          : html`<section>
+              <h2>${t('Assumptions')}</h2>
+              <ul>
+                ${plan.assumptions.map((assumption) => html`<li class="break">${visible(assumption)}</li>`)}
+              </ul>
+            </section>`
+      }
       <section>
         <details>
           <summary>${t('Sources and config')}</summary>
@@ -622,13 +707,22 @@ export class MoePlanner extends LitElement {
             ${plan.sources.map(
               (source) =>
                 html`<li class="break">
-                  <button class="link mono" type="button" @click=${() => void this.run('openSource', source.path)}>${visible(source.path)}</button>
-                  ${source.modelType ?? source.format}, ${source.parameters === null ? t('parameters unknown') : t('{0} parameters', shortCount(source.parameters))},
+                  <button class="link mono" type="button" @click=${() => void this.run('openSource', source.path)}>
+                    ${visible(source.path)}
+                  </button>
+                  ${source.modelType ?? source.format},
+                  ${source.parameters === null ? t('parameters unknown') : t('{0} parameters', shortCount(source.parameters))},
                   ${bytesText(source.bytes)}
                 </li>`,
             )}
           </ul>
-          <div class="row"><moe-copy .text=${JSON.stringify(plan.config, null, 2)} what=${t('config.json')} label=${t('Copy config.json')}></moe-copy></div>
+          <div class="row">
+            <moe-copy
+              .text=${JSON.stringify(plan.config, null, 2)}
+              what=${t('config.json')}
+              label=${t('Copy config.json')}
+            ></moe-copy>
+          </div>
           <pre tabindex="0" role="region" aria-label="config.json">${JSON.stringify(plan.config, null, 2)}</pre>
         </details>
         <p class="dim">
@@ -657,26 +751,37 @@ export class MoePlanner extends LitElement {
       </div>`;
     const { flops } = plan;
     const room =
-      plan.freeBytes === null ? '' : plan.freeBytes < plan.physicalBytes ? t('only {0} are free', bytesText(plan.freeBytes)) : t('{0} are free', bytesText(plan.freeBytes));
+      plan.freeBytes === null
+        ? ''
+        : plan.freeBytes < plan.physicalBytes
+          ? t('only {0} are free', bytesText(plan.freeBytes))
+          : t('{0} are free', bytesText(plan.freeBytes));
     return html`<dl class="totals">
-      ${tile(t('Total parameters'), shortCount(plan.total), plan.total, t('dense: {0}', shortCount(plan.dense)))}
-      ${tile(t('Active per token'), shortCount(plan.active), plan.active, t('{0} of all', shareText(plan.active, plan.total)))}
-      ${tile(t('Size of the files'), bytesText(plan.bytes), plan.bytes, t('source: {0}', bytesText(plan.sourceBytes)))}
-      ${tile(
-        t('On disk'),
-        bytesText(plan.physicalBytes),
-        plan.physicalBytes,
-        [plan.physicalKnown ? '' : t('without cloning, as no output folder is chosen'), room].filter((each) => each !== '').join('; '),
-      )}
-      ${tile(t('Memory to write it'), bytesText(plan.peakMemoryBytes), plan.peakMemoryBytes, plan.peakMemoryReason)}
-      ${tile(
-        t('Forward FLOPs per token'),
-        flopsText(flops.forward2N),
-        flops.forward2N,
-        t('dense: {0}; training at {1} tokens: {2}', flopsText(flops.dense.forward2N), grouped(flops.sequence), flopsText(flops.trainingCausal)),
-      )}
-    </dl>
-    <p class="dim">${flops.definition} <span class="hidden-text">${bytesLong(plan.bytes)}</span></p>`;
+        ${tile(t('Total parameters'), shortCount(plan.total), plan.total, t('dense: {0}', shortCount(plan.dense)))}
+        ${tile(t('Active per token'), shortCount(plan.active), plan.active, t('{0} of all', shareText(plan.active, plan.total)))}
+        ${tile(t('Size of the files'), bytesText(plan.bytes), plan.bytes, t('source: {0}', bytesText(plan.sourceBytes)))}
+        ${tile(
+          t('On disk'),
+          bytesText(plan.physicalBytes),
+          plan.physicalBytes,
+          [plan.physicalKnown ? '' : t('without cloning, as no output folder is chosen'), room]
+            .filter((each) => each !== '')
+            .join('; '),
+        )}
+        ${tile(t('Memory to write it'), bytesText(plan.peakMemoryBytes), plan.peakMemoryBytes, plan.peakMemoryReason)}
+        ${tile(
+          t('Forward FLOPs per token'),
+          flopsText(flops.forward2N),
+          flops.forward2N,
+          t(
+            'dense: {0}; training at {1} tokens: {2}',
+            flopsText(flops.dense.forward2N),
+            grouped(flops.sequence),
+            flopsText(flops.trainingCausal),
+          ),
+        )}
+      </dl>
+      <p class="dim">${flops.definition} <span class="hidden-text">${bytesLong(plan.bytes)}</span></p>`;
   }
 
   private asText(plan: PlanSummary): TemplateResult {
@@ -692,14 +797,15 @@ function problems(all: readonly WireRecipeProblem[]): TemplateResult | typeof no
   if (all.length === 0) return nothing;
   return html`<ul class="plain">
     ${all.map(
-      (problem) => html`<li>
-        ${severityIcon(problem.severity)}
-        <span class="break"
-          >${visible(problem.message)}${problem.at === null ? nothing : html` <span class="dim">${t('line {0}', problem.at.line)}</span>`}${problem.hint === null
-            ? nothing
-            : html` <span class="dim">${problem.hint}</span>`}</span
-        >
-      </li>`,
+      (problem) =>
+        html`<li>
+          ${severityIcon(problem.severity)}
+          <span class="break"
+            >${visible(problem.message)}${problem.at === null ? nothing : html` <span class="dim">${t('line {0}', problem.at.line)}</span>`}${
+              problem.hint === null ? nothing : html` <span class="dim">${problem.hint}</span>`
+            }</span
+          >
+        </li>`,
     )}
   </ul>`;
 }

@@ -65,19 +65,26 @@ export class MoePlanRows extends LitElement {
   override render(): TemplateResult | typeof nothing {
     const { plan } = this;
     if (plan === null) return nothing;
-    return html`${this.failure === null
-        ? nothing
-        : html`<div class="note error" role="alert">${icon('error', 'error')}<div class="break">${errorPageOf('', this.failure).message}</div></div>`}
+    return html`${
+        this.failure === null
+          ? nothing
+          : html`<div class="note error" role="alert">
+              ${icon('error', 'error')}
+              <div class="break">${errorPageOf('', this.failure).message}</div>
+            </div>`
+      }
       <moe-virtual-grid
         tree
         label=${t('From dense to MoE, by pattern')}
-        .columns=${[
-          { id: 'source', title: t('Dense'), track: 'minmax(170px, 1.3fr)' },
-          { id: 'target', title: t('MoE'), track: 'minmax(170px, 1.3fr)' },
-          { id: 'how', title: t('How'), track: 'minmax(110px, 1fr)', from: 640 },
-          { id: 'tensors', title: t('Tensors'), track: '74px', end: true, from: 520 },
-          { id: 'bytes', title: t('Size'), track: '88px', end: true },
-        ] satisfies GridColumn[]}
+        .columns=${
+          [
+            { id: 'source', title: t('Dense'), track: 'minmax(170px, 1.3fr)' },
+            { id: 'target', title: t('MoE'), track: 'minmax(170px, 1.3fr)' },
+            { id: 'how', title: t('How'), track: 'minmax(110px, 1fr)', from: 640 },
+            { id: 'tensors', title: t('Tensors'), track: '74px', end: true, from: 520 },
+            { id: 'bytes', title: t('Size'), track: '88px', end: true },
+          ] satisfies GridColumn[]
+        }
         .total=${this.lines.total}
         .rowAt=${this.rowAt}
         .version=${this.version}
@@ -136,7 +143,11 @@ export class MoePlanRows extends LitElement {
       keep: 20,
       fetch: async (start, count, signal) => {
         if (this.endpoint === null) throw new Error('not connected');
-        const page = await this.endpoint.request(plannerRow, { hash: this.hash, row: row.id, start, count }, { signal });
+        const page = await this.endpoint.request(
+          plannerRow,
+          { hash: this.hash, row: row.id, start, count },
+          { signal },
+        );
         return { start: page.start, rows: page.tensors };
       },
       arrived: () => {
@@ -186,15 +197,19 @@ function tensorCell(tensor: WirePlanTensor, column: string): unknown {
   switch (column) {
     case 'source': {
       const words = tensor.sources.map(
-        ({ source, from, slice }) => `${from === 0 ? '' : `${t('parent {0}', from)}: `}${visible(source)}${slice === '' ? '' : ` ${slice}`}`,
+        ({ source, from, slice }) =>
+          `${from === 0 ? '' : `${t('parent {0}', from)}: `}${visible(source)}${slice === '' ? '' : ` ${slice}`}`,
       );
-      return html`<span class="mono" title=${words.join('\n')}>${words.length === 0 ? t('(new)') : words.join(' + ')}</span>`;
+      return html`<span class="mono" title=${words.join('\n')}
+        >${words.length === 0 ? t('(new)') : words.join(' + ')}</span
+      >`;
     }
     case 'target':
       return html`<span class="mono" title="${tensor.name}&#10;${tensor.file}">${visible(tensor.name)}</span>`;
     case 'how':
       return html`<span title=${`${tensor.how}\n${tensor.file}`}
-        >${tensor.how} <span class="dim">${tensor.dtype} ${shapeText(tensor.shape)} · ${visible(tensor.file)}</span></span
+        >${tensor.how}
+        <span class="dim">${tensor.dtype} ${shapeText(tensor.shape)} · ${visible(tensor.file)}</span></span
       >`;
     case 'tensors':
       return '';

@@ -136,36 +136,52 @@ export class MoeShardBar extends LitElement {
     const left = plan.shards.length - shown.length;
     return html`<div class="row">
         <p class="grow">${this.summary(plan)}</p>
-        <button class="tool" type="button" aria-pressed=${String(this.table)} @click=${() => (this.table = !this.table)}>
+        <button
+          class="tool"
+          type="button"
+          aria-pressed=${String(this.table)}
+          @click=${() => (this.table = !this.table)}
+        >
           ${icon('table')}${t('As a table')}
         </button>
       </div>
-      ${this.table
-        ? this.asTable(shown)
-        : html`<div class="legend dim" aria-hidden="true">
-              ${KINDS.filter(([kind]) => present.has(kind)).map(
-                ([kind, word]) => html`<span><i class="key ${kind}"></i>${t(word)}</span>`,
-              )}
-            </div>
-            <div class="files" role="list" tabindex="0" aria-label=${t('Output files')}>
-              ${shown.map(
-                (shard) => html`<div class="file" role="listitem" title=${this.words(shard)}>
-                  <span class="name mono" aria-hidden="true">${visible(shard.name)}</span>
-                  <span class="hidden-text">${this.words(shard)}</span>
-                  <div class="track" aria-hidden="true">
-                    <div class="bar" ${props({ width: `${((shard.bytes / largest) * 100).toFixed(2)}%` })}>
-                      ${shard.parts.map(
-                        (part) => html`<i class=${part.kind} ${props({ 'flex-grow': String(part.bytes), 'flex-basis': '0' })}></i>`,
-                      )}
-                    </div>
-                  </div>
-                  <span class="num" aria-hidden="true">${bytesText(shard.bytes)}</span>
-                </div>`,
-              )}
-            </div>`}
-      ${left > 0
-        ? html`<button class="link" type="button" @click=${() => (this.limit += 500)}>${t('Show {0} more', grouped(Math.min(500, left)))}</button>`
-        : nothing}
+      ${
+        this.table
+          ? this.asTable(shown)
+          : html`<div class="legend dim" aria-hidden="true">
+                ${KINDS.filter(([kind]) => present.has(kind)).map(
+                  ([kind, word]) => html`<span><i class="key ${kind}"></i>${t(word)}</span>`,
+                )}
+              </div>
+              <div class="files" role="list" tabindex="0" aria-label=${t('Output files')}>
+                ${shown.map(
+                  (shard) =>
+                    html`<div class="file" role="listitem" title=${this.words(shard)}>
+                      <span class="name mono" aria-hidden="true">${visible(shard.name)}</span>
+                      <span class="hidden-text">${this.words(shard)}</span>
+                      <div class="track" aria-hidden="true">
+                        <div class="bar" ${props({ width: `${((shard.bytes / largest) * 100).toFixed(2)}%` })}>
+                          ${shard.parts.map(
+                            (part) =>
+                              html`<i
+                                class=${part.kind}
+                                ${props({ 'flex-grow': String(part.bytes), 'flex-basis': '0' })}
+                              ></i>`,
+                          )}
+                        </div>
+                      </div>
+                      <span class="num" aria-hidden="true">${bytesText(shard.bytes)}</span>
+                    </div>`,
+                )}
+              </div>`
+      }
+      ${
+        left > 0
+          ? html`<button class="link" type="button" @click=${() => (this.limit += 500)}>
+              ${t('Show {0} more', grouped(Math.min(500, left)))}
+            </button>`
+          : nothing
+      }
       ${plan.moreShards > 0 ? html`<p class="dim">${t('{0} further files are not listed.', grouped(plan.moreShards))}</p>` : nothing}`;
   }
 
@@ -176,7 +192,9 @@ export class MoeShardBar extends LitElement {
   }
 
   private words(shard: ShardBar): string {
-    const parts = shard.parts.map(({ label, bytes }) => `${visible(label)} ${bytesText(bytes)} (${shareText(bytes, shard.bytes)})`);
+    const parts = shard.parts.map(
+      ({ label, bytes }) => `${visible(label)} ${bytesText(bytes)} (${shareText(bytes, shard.bytes)})`,
+    );
     const clone = shard.cloneOf === null ? '' : ` ${t('Shares its data with {0}.', shard.cloneOf)}`;
     return `${visible(shard.name)}: ${bytesText(shard.bytes)}, ${plural(shard.tensors, t('tensor'))}; ${parts.join(', ')}.${clone}`;
   }
@@ -186,17 +204,25 @@ export class MoeShardBar extends LitElement {
       <table>
         <thead>
           <tr>
-            <th>${t('File')}</th><th class="num">${t('Size')}</th><th class="num">${t('Tensors')}</th><th>${t('What is in it')}</th>
+            <th>${t('File')}</th>
+            <th class="num">${t('Size')}</th>
+            <th class="num">${t('Tensors')}</th>
+            <th>${t('What is in it')}</th>
           </tr>
         </thead>
         <tbody>
           ${shards.map(
-            (shard) => html`<tr>
-              <td class="mono break">${visible(shard.name)}${shard.cloneOf === null ? nothing : html`<br /><span class="dim">${t('clone of {0}', shard.cloneOf)}</span>`}</td>
-              <td class="num" title=${grouped(shard.bytes)}>${bytesText(shard.bytes)}</td>
-              <td class="num">${grouped(shard.tensors)}</td>
-              <td>${shard.parts.map(({ label, bytes }) => `${visible(label)} ${shareText(bytes, shard.bytes)}`).join(', ')}</td>
-            </tr>`,
+            (shard) =>
+              html`<tr>
+                <td class="mono break">
+                  ${visible(shard.name)}${shard.cloneOf === null ? nothing : html`<br /><span class="dim">${t('clone of {0}', shard.cloneOf)}</span>`}
+                </td>
+                <td class="num" title=${grouped(shard.bytes)}>${bytesText(shard.bytes)}</td>
+                <td class="num">${grouped(shard.tensors)}</td>
+                <td>
+                  ${shard.parts.map(({ label, bytes }) => `${visible(label)} ${shareText(bytes, shard.bytes)}`).join(', ')}
+                </td>
+              </tr>`,
           )}
         </tbody>
       </table>

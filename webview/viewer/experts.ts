@@ -11,7 +11,7 @@ import type { ViewerState } from '../../src/protocol/viewer.ts';
 import { flagText, gridOf, gridSummary, markOf, metricOf, metricTexts } from '../lib/experts.ts';
 import type { Grid, MetricText } from '../lib/experts.ts';
 import { durationText, grouped, numberText } from '../lib/format.ts';
-import { isCancelled } from '../lib/page.ts';
+import { isCancelled } from '../parts/page.ts';
 import '../parts/heat-map.ts';
 import { expertMarks } from '../parts/heat-map.ts';
 import type { HeatData } from '../parts/heat-map.ts';

@@ -8,8 +8,17 @@ import { errorPageOf } from '../../src/protocol/errors.ts';
 import { fromMeasured } from '../../src/protocol/wire.ts';
 import { viewerExportNpy, viewerStats, viewerTensor } from '../../src/protocol/viewer.ts';
 import type { ViewerState } from '../../src/protocol/viewer.ts';
-import { bytesLong, bytesText, durationText, grouped, numberText, shapeText, shareText } from '../lib/format.ts';
-import { isCancelled } from '../lib/page.ts';
+import {
+  bytesLong,
+  bytesText,
+  durationText,
+  grouped,
+  numberText,
+  shapeText,
+  shareText,
+  visible,
+} from '../lib/format.ts';
+import { isCancelled } from '../parts/page.ts';
 import '../parts/histogram.ts';
 import { icon } from '../parts/icon.ts';
 import { base } from '../parts/styles.ts';
@@ -216,7 +225,7 @@ export class MoeViewerInspector extends LitElement {
     if (tensor === null) return nothing;
     return html`<article aria-label=${t('Inspector of {0}', tensor)} tabindex="0" @keydown=${this.pressed}>
       <header>
-        <h2 class="grow mono">${tensor}</h2>
+        <h2 class="grow mono">${visible(tensor)}</h2>
         <moe-copy .text=${tensor} what=${t('the tensor’s name')}></moe-copy>
         <button class="tool" type="button" title=${t('Close the inspector')} @click=${this.close}>
           ${icon('close')}<span class="hidden-text">${t('Close the inspector')}</span>
@@ -240,7 +249,7 @@ export class MoeViewerInspector extends LitElement {
       [t('Shape'), shapeText(facts.shape), `[${facts.shape.join(', ')}]`],
       [t('Elements'), grouped(facts.elements), String(facts.elements)],
       [t('Size'), bytesLong(facts.bytes, this.viewer?.settings.unitBase ?? 1000), String(facts.bytes)],
-      [t('File'), facts.file, facts.path],
+      [t('File'), visible(facts.file), facts.path],
       [
         t('Offset'),
         facts.begin === null ? t('not known') : t('byte {0}', grouped(facts.begin)),
@@ -255,7 +264,7 @@ export class MoeViewerInspector extends LitElement {
         facts.expert === 'packed' ? t('all, packed') : String(facts.expert),
         String(facts.expert),
       ]);
-    if (facts.alias !== null) rows.push([t('Hugging Face name'), facts.alias, facts.alias]);
+    if (facts.alias !== null) rows.push([t('Hugging Face name'), visible(facts.alias), facts.alias]);
     return html`<table class="facts">
       <tbody>
         ${rows.map(

@@ -2,6 +2,6 @@
 import './main.css';
 import './root.ts';
 import { viewerFault } from '../../src/protocol/viewer.ts';
-import { startPage } from '../lib/page.ts';
+import { startPage } from '../parts/page.ts';
 
 startPage('moe-viewer', viewerFault);

@@ -4,7 +4,7 @@ import type { TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import type { Overview } from '../../src/protocol/checkpoint.ts';
 import type { ViewerState } from '../../src/protocol/viewer.ts';
-import { bytesText, grouped, plural, rangesText, shareText, shortCount } from '../lib/format.ts';
+import { bytesText, grouped, plural, rangesText, shareText, shortCount, visible } from '../lib/format.ts';
 import { icon } from '../parts/icon.ts';
 import { base } from '../parts/styles.ts';
 import { t } from '../strings.ts';
@@ -382,7 +382,7 @@ export class MoeViewerOverview extends LitElement {
                         command(this, 'openFile', file.path);
                       }}
                     >
-                      ${file.name}
+                      ${visible(file.name)}
                     </button>
                   </td>
                   <td class="num">${file.state === 'missing' ? '–' : bytesText(file.bytes, this.unitBase)}</td>
@@ -420,9 +420,9 @@ export class MoeViewerOverview extends LitElement {
             ${shown.map(
               ({ key, value, cut }) =>
                 html`<tr>
-                  <th scope="row" class="break mono">${key}</th>
+                  <th scope="row" class="break mono">${visible(key)}</th>
                   <td class="break mono">
-                    ${value}${cut ? html` <span class="dim">${t('(shortened)')}</span>` : nothing}
+                    ${visible(value)}${cut ? html` <span class="dim">${t('(shortened)')}</span>` : nothing}
                     <moe-copy .text=${value} .what=${t('the value of {0}', key)}></moe-copy>
                   </td>
                 </tr>`,

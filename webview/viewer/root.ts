@@ -13,9 +13,9 @@ import {
 } from '../../src/protocol/viewer.ts';
 import type { ViewerPlace, ViewerState, ViewerTab } from '../../src/protocol/viewer.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
-import { grouped, shortCount } from '../lib/format.ts';
-import { isCancelled } from '../lib/page.ts';
-import type { PageContext } from '../lib/page.ts';
+import { grouped, shortCount, visible } from '../lib/format.ts';
+import { isCancelled } from '../parts/page.ts';
+import type { PageContext } from '../parts/page.ts';
 import type { CopyDetail } from '../parts/copy.ts';
 import '../parts/copy.ts';
 import '../parts/status.ts';
@@ -58,6 +58,12 @@ export class MoeViewer extends LitElement {
       }
       nav {
         padding-inline: 12px;
+      }
+      main {
+        flex: 1 1 auto;
+        min-height: 0;
+        display: flex;
+        flex-direction: column;
       }
       [role='tabpanel'] {
         flex: 1 1 auto;
@@ -220,7 +226,7 @@ export class MoeViewer extends LitElement {
     };
     const { tab } = this.view;
     return html`<header>
-        <h1>${viewer.name}</h1>
+        <h1>${visible(viewer.name)}</h1>
         <span class="row">${this.tags()}</span>
       </header>
       ${
@@ -253,13 +259,15 @@ export class MoeViewer extends LitElement {
           this,
         )}
       </nav>
-      <main
-        id="panel-${tab}"
-        role="tabpanel"
-        aria-labelledby="tab-${tab}"
-        tabindex=${tab === 'tensors' ? nothing : '0'}
-      >
-        ${this.panel(tab, viewer, context)}
+      <main>
+        <div
+          id="panel-${tab}"
+          role="tabpanel"
+          aria-labelledby="tab-${tab}"
+          tabindex=${tab === 'tensors' ? nothing : '0'}
+        >
+          ${this.panel(tab, viewer, context)}
+        </div>
       </main>`;
   }
 

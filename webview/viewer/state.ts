@@ -11,6 +11,9 @@ const savedView = z.object({
   shape: z._default(z.enum(['tree', 'flat']), 'tree'),
   open: z._default(z.enum(['default', 'all', 'none']), 'default'),
   toggled: z._default(z.array(z.string()), []),
+  /** As `open` and `toggled`, while a filter is on: its hits begin open, whatever was closed before. */
+  filteredOpen: z._default(z.enum(['default', 'all', 'none']), 'default'),
+  filteredToggled: z._default(z.array(z.string()), []),
   tensor: z._default(z.nullable(z.string()), null),
   scroll: z._default(z.number(), 0),
   /** Width of the inspector in pixels. */
@@ -31,6 +34,19 @@ const MAX_TOGGLED = 20_000;
 export function readView(saved: unknown): SavedView {
   const read = savedView.safeParse(saved ?? {});
   return read.success ? read.data : savedView.parse({});
+}
+
+/** What `open` and `toggled` are kept under, with or without a filter. */
+export function groups(view: SavedView): { readonly open: SavedView['open']; readonly toggled: readonly string[] } {
+  return view.filter === ''
+    ? { open: view.open, toggled: view.toggled }
+    : { open: view.filteredOpen, toggled: view.filteredToggled };
+}
+
+/** A change of open groups, put where it belongs. */
+export function withGroups(view: SavedView, open: SavedView['open'], toggled: readonly string[]): Partial<SavedView> {
+  const kept = toggled.slice(-MAX_TOGGLED);
+  return view.filter === '' ? { open, toggled: kept } : { filteredOpen: open, filteredToggled: kept };
 }
 
 /** `toggled` with one id more, or less. */

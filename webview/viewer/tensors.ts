@@ -7,9 +7,11 @@ import type { Endpoint } from '../../src/protocol/page.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
 import { viewerLocate, viewerRows } from '../../src/protocol/viewer.ts';
 import type { ViewerState } from '../../src/protocol/viewer.ts';
-import { bytesText, grouped, shapeText, shortCount } from '../lib/format.ts';
+import { bytesText, grouped, shapeText, shortCount, visible } from '../lib/format.ts';
+import { FILTER_HELP } from '../lib/filter-help.ts';
 import { Pages } from '../lib/pages.ts';
 import { icon } from '../parts/icon.ts';
+import { onResize } from '../parts/resize.ts';
 import { severityIcon } from '../parts/status.ts';
 import { base } from '../parts/styles.ts';
 import '../parts/select.ts';
@@ -20,7 +22,7 @@ import { t } from '../strings.ts';
 import { textOf } from '../toolkit.ts';
 import { changeView, say } from './events.ts';
 import './inspector.ts';
-import { readView, toggle } from './state.ts';
+import { groups, readView, toggle, withGroups } from './state.ts';
 import type { SavedView } from './state.ts';
 
 const COLUMNS: readonly GridColumn[] = [
@@ -30,18 +32,6 @@ const COLUMNS: readonly GridColumn[] = [
   { id: 'elements', title: 'Elements', track: '84px', end: true, from: 760 },
   { id: 'size', title: 'Size', track: '88px', end: true, sortable: true },
   { id: 'file', title: 'File', track: 'minmax(90px, 1fr)', sortable: true, from: 900 },
-];
-
-const FILTERS: readonly (readonly [string, string])[] = [
-  ['q_proj', 'names that hold this text'],
-  ['*.mlp.*', 'a glob over the whole name'],
-  ['/experts\\.\\d+\\.w3$/', 'a regular expression'],
-  ['dtype:bf16', 'of this data type'],
-  ['layer:3  layer:0-7', 'in this layer, or these'],
-  ['expert:2', 'of this expert'],
-  ['size:>1MB', 'larger than this'],
-  ['shape:4096x*', 'with this shape'],
-  ['layer:3 expert:2 -w1', 'all of these, but not w1'],
 ];
 
 @customElement('moe-viewer-tensors')
@@ -126,6 +116,7 @@ export class MoeViewerTensors extends LitElement {
   private observer: ResizeObserver | null = null;
   private asked = '';
   private restored = false;
+  private goTo: number | null = null;
 
   private readonly pages = new Pages<TreeRow, RowsPage>({
     size: 200,
@@ -140,6 +131,7 @@ export class MoeViewerTensors extends LitElement {
       this.page = page;
       this.failure = null;
       this.version++;
+      this.arriveAt();
       if (counted && this.view.filter !== '')
         say(this, t('{0} of {1} tensors match', grouped(page.matched), grouped(page.tensors)));
     },
@@ -149,8 +141,8 @@ export class MoeViewerTensors extends LitElement {
   });
 
   private get rowView(): RowView {
-    const { filter, order, descending, shape, toggled, open } = this.view;
-    return { filter, order, descending, shape, toggled, open };
+    const { filter, order, descending, shape } = this.view;
+    return { filter, order, descending, shape, ...groups(this.view) };
   }
 
   private get grid(): MoeVirtualGrid | null {
@@ -159,8 +151,8 @@ export class MoeViewerTensors extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.observer = new ResizeObserver(([entry]) => {
-      if (entry !== undefined) this.width = entry.contentRect.width;
+    this.observer = onResize(({ width }) => {
+      this.width = width;
     });
     this.observer.observe(this);
   }
@@ -182,11 +174,21 @@ export class MoeViewerTensors extends LitElement {
       return;
     }
     const { toggled, open } = found.view;
-    changeView(this, { toggled: [...toggled], open });
     const { index } = found;
+    const before = JSON.stringify(this.rowView);
+    this.goTo = index;
+    changeView(this, withGroups(this.view, open, toggled));
     await this.updateComplete;
-    this.pages.want(index, index + 1);
-    this.grid?.go(index);
+    // The same view: no page will come that says where to go.
+    if (JSON.stringify(this.rowView) === before) this.arriveAt();
+  }
+
+  /** Goes where `locate` wanted, once the rows are those of the view that it opened. */
+  private arriveAt(): void {
+    const { goTo } = this;
+    if (goTo === null) return;
+    this.goTo = null;
+    void this.updateComplete.then(() => this.grid?.go(goTo));
   }
 
   protected override willUpdate(changed: PropertyValues): void {
@@ -395,7 +397,7 @@ export class MoeViewerTensors extends LitElement {
       case 'size':
         return html`<span title=${t('{0} bytes', grouped(row.bytes))}>${this.bytes(row.bytes)}</span>`;
       default:
-        return row.kind === 'tensor' ? html`<span title=${row.file}>${row.file}</span>` : '';
+        return row.kind === 'tensor' ? html`<span title=${row.file}>${visible(row.file)}</span>` : '';
     }
   }
 
@@ -413,7 +415,7 @@ export class MoeViewerTensors extends LitElement {
     return html`<div class="help card" role="region" aria-label=${t('How to filter')} tabindex="0">
       <table>
         <tbody>
-          ${FILTERS.map(
+          ${FILTER_HELP.map(
             ([example, about]) =>
               html`<tr>
                 <td>
@@ -435,7 +437,7 @@ export class MoeViewerTensors extends LitElement {
     this.typed = text;
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = setTimeout(() => {
-      changeView(this, { filter: text });
+      changeView(this, { filter: text, filteredOpen: 'default', filteredToggled: [] });
     }, 150);
   };
 
@@ -452,11 +454,11 @@ export class MoeViewerTensors extends LitElement {
   private ask(filter: string): void {
     if (this.timer !== null) clearTimeout(this.timer);
     this.typed = filter;
-    changeView(this, { filter });
+    changeView(this, { filter, filteredOpen: 'default', filteredToggled: [] });
   }
 
   private all(open: 'all' | 'none'): void {
-    changeView(this, { open, toggled: [] });
+    changeView(this, withGroups(this.view, open, []));
     this.grid?.go(0);
   }
 
@@ -475,20 +477,24 @@ export class MoeViewerTensors extends LitElement {
 
   private toggleRow({ index }: ToggleDetail): void {
     const row = this.pages.at(index);
-    if (row?.kind === 'group') changeView(this, { toggled: toggle(this.view.toggled, row.id) });
+    if (row?.kind === 'group') this.setToggled(toggle(groups(this.view).toggled, row.id));
+  }
+
+  private setToggled(toggled: readonly string[]): void {
+    changeView(this, withGroups(this.view, groups(this.view).open, toggled));
   }
 
   private openSiblings(index: number): void {
     const row = this.pages.at(index);
     if (row === null) return;
-    let { toggled } = this.view;
+    let { toggled } = groups(this.view);
     for (const direction of [1, -1])
       for (let at = direction === 1 ? index : index - 1; ; at += direction) {
         const each = this.pages.at(at);
         if (each === null || each.level < row.level) break;
         if (each.level === row.level && each.kind === 'group' && !each.expanded) toggled = toggle(toggled, each.id);
       }
-    changeView(this, { toggled });
+    this.setToggled(toggled);
   }
 
   private sortBy(column: string): void {
@@ -510,15 +516,15 @@ function groupNote(row: Extract<TreeRow, { kind: 'group' }>): string {
 
 /** The label with the filter's hits marked. */
 function highlighted(label: string, hits: readonly (readonly [number, number])[]): unknown {
-  if (hits.length === 0) return label;
+  if (hits.length === 0) return visible(label);
   const parts: unknown[] = [];
   let at = 0;
   for (const [from, to] of hits) {
     if (from < at || to > label.length) continue;
-    parts.push(label.slice(at, from), html`<mark>${label.slice(from, to)}</mark>`);
+    parts.push(visible(label.slice(at, from)), html`<mark>${visible(label.slice(from, to))}</mark>`);
     at = to;
   }
-  parts.push(label.slice(at));
+  parts.push(visible(label.slice(at)));
   return parts;
 }
 

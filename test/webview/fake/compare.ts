@@ -26,7 +26,10 @@ function rowAt(index: number): CompareRow {
   const state = index % 9 === 0 ? 'added' : index % 7 === 0 ? 'changed' : index % 31 === 5 ? 'removed' : 'equal';
   const type = { dtype: 'BF16', shape: [1536, 576] };
   return {
-    name: index === 1 ? HOSTILE : `model.layers.${String(Math.floor(index / 20))}.mlp.experts.${String(index % 8)}.w${String(index % 3)}.weight`,
+    name:
+      index === 1
+        ? HOSTILE
+        : `model.layers.${String(Math.floor(index / 20))}.mlp.experts.${String(index % 8)}.w${String(index % 3)}.weight`,
     state,
     a: state === 'added' ? null : type,
     b: state === 'removed' ? null : type,
@@ -38,8 +41,24 @@ function rowAt(index: number): CompareRow {
 }
 
 const summary = (valuesCompared: boolean): CompareSummary => ({
-  a: { name: 'SmolLM2-135M', path: '/models/SmolLM2-135M', modelType: 'llama', kind: 'dense', parameters: 134_515_008, bytes: 269_060_552, tensors: 272 },
-  b: { name: 'smol-moe-8x2', path: '/models/smol-moe-8x2', modelType: 'mixtral', kind: 'moe', parameters: 651_209_472, bytes: 1_302_418_944, tensors: 632 },
+  a: {
+    name: 'SmolLM2-135M',
+    path: '/models/SmolLM2-135M',
+    modelType: 'llama',
+    kind: 'dense',
+    parameters: 134_515_008,
+    bytes: 269_060_552,
+    tensors: 272,
+  },
+  b: {
+    name: 'smol-moe-8x2',
+    path: '/models/smol-moe-8x2',
+    modelType: 'mixtral',
+    kind: 'moe',
+    parameters: 651_209_472,
+    bytes: 1_302_418_944,
+    tensors: 632,
+  },
   identical: valuesCompared ? false : null,
   equal: 480,
   changed: valuesCompared ? 70 : 0,
@@ -90,7 +109,11 @@ host.handle(compareRows, async ({ filter, states, start, count }) => {
   record.calls.push(`rows ${String(start)} ${filter} ${states.join('+')}`);
   await later(10);
   if (filter === '' && states.length === 0)
-    return { start, total: TOTAL, rows: Array.from({ length: Math.max(0, Math.min(count, TOTAL - start)) }, (_, at) => rowAt(start + at)) };
+    return {
+      start,
+      total: TOTAL,
+      rows: Array.from({ length: Math.max(0, Math.min(count, TOTAL - start)) }, (_, at) => rowAt(start + at)),
+    };
   const all = Array.from({ length: Math.min(TOTAL, 5000) }, (_, at) => rowAt(at)).filter(
     (row) => row.name.includes(filter) && (states.length === 0 || states.includes(row.state)),
   );

@@ -32,7 +32,11 @@ const values = new Map<string, JsonValue>([
   ['expert_init.method', 'drop'],
   ['output.shard_size', '500MB'],
 ]);
-if (kind === 'parents') values.set('parents', [{ path: './math', experts: 2 }, { path: HOSTILE, experts: 2 }]);
+if (kind === 'parents')
+  values.set('parents', [
+    { path: './math', experts: 2 },
+    { path: HOSTILE, experts: 2 },
+  ]);
 const defaults = new Map<string, JsonValue | null>([
   ['parents', []],
   ['rest', 'base'],
@@ -125,12 +129,72 @@ function fields(): RecipeField[] {
 function rows(experts: number): PlanRow[] {
   const all: PlanRow[] = [
     row('embed', '', 'model.embed_tokens.weight', 'model.embed_tokens.weight', '', 'copy', 1, 56_623_104, true),
-    row('attn', '0–29', 'self_attn.{q,k,v,o}_proj.weight', 'self_attn.{q,k,v,o}_proj.weight', '', 'copy', 120, 66_355_200, true),
-    row('gate', '0–29', 'mlp.gate_proj.weight', 'block_sparse_moe.experts.N.w1.weight', `0–${String(experts - 1)}`, 'drop 50 % re-drawn', 30 * experts, 30 * experts * 1_769_472, false),
-    row('up', '0–29', 'mlp.up_proj.weight', 'block_sparse_moe.experts.N.w3.weight', `0–${String(experts - 1)}`, 'drop 50 % re-drawn', 30 * experts, 30 * experts * 1_769_472, false),
-    row('down', '0–29', 'mlp.down_proj.weight', 'block_sparse_moe.experts.N.w2.weight', `0–${String(experts - 1)}`, 'drop 50 % re-drawn', 30 * experts, 30 * experts * 1_769_472, false),
-    row('router', '0–29', '(new)', 'block_sparse_moe.gate.weight', '', 'normal, std 0.02, seed 0', 30, 30 * experts * 576 * 2, false),
-    row('norm', '0–29', '{input,post_attention}_layernorm.weight', '{input,post_attention}_layernorm.weight', '', 'copy', 60, 69_120, true),
+    row(
+      'attn',
+      '0–29',
+      'self_attn.{q,k,v,o}_proj.weight',
+      'self_attn.{q,k,v,o}_proj.weight',
+      '',
+      'copy',
+      120,
+      66_355_200,
+      true,
+    ),
+    row(
+      'gate',
+      '0–29',
+      'mlp.gate_proj.weight',
+      'block_sparse_moe.experts.N.w1.weight',
+      `0–${String(experts - 1)}`,
+      'drop 50 % re-drawn',
+      30 * experts,
+      30 * experts * 1_769_472,
+      false,
+    ),
+    row(
+      'up',
+      '0–29',
+      'mlp.up_proj.weight',
+      'block_sparse_moe.experts.N.w3.weight',
+      `0–${String(experts - 1)}`,
+      'drop 50 % re-drawn',
+      30 * experts,
+      30 * experts * 1_769_472,
+      false,
+    ),
+    row(
+      'down',
+      '0–29',
+      'mlp.down_proj.weight',
+      'block_sparse_moe.experts.N.w2.weight',
+      `0–${String(experts - 1)}`,
+      'drop 50 % re-drawn',
+      30 * experts,
+      30 * experts * 1_769_472,
+      false,
+    ),
+    row(
+      'router',
+      '0–29',
+      '(new)',
+      'block_sparse_moe.gate.weight',
+      '',
+      'normal, std 0.02, seed 0',
+      30,
+      30 * experts * 576 * 2,
+      false,
+    ),
+    row(
+      'norm',
+      '0–29',
+      '{input,post_attention}_layernorm.weight',
+      '{input,post_attention}_layernorm.weight',
+      '',
+      'copy',
+      60,
+      69_120,
+      true,
+    ),
     row('odd', '', HOSTILE, HOSTILE, '', 'copy', 1, 12, true),
   ];
   return all;
@@ -167,7 +231,9 @@ function plan(): PlanSummary {
   const one = { trainingLinear: 3.9e8, trainingCausal: 4.1e8, forward2N: 2.7e8 };
   return {
     hash: `sha256-${String(experts)}-${JSON.stringify(method)}-0123456789abcdef`,
-    sources: [{ path: '/models/SmolLM2-135M', format: 'hf', modelType: 'llama', parameters: 134_515_008, bytes: 269_060_552 }],
+    sources: [
+      { path: '/models/SmolLM2-135M', format: 'hf', modelType: 'llama', parameters: 134_515_008, bytes: 269_060_552 },
+    ],
     targetType: 'mixtral',
     headline: `${String(experts)} experts, top-2`,
     total,
@@ -180,7 +246,13 @@ function plan(): PlanSummary {
     sourceBytes: 269_060_552,
     peakMemoryBytes: 212_000_000,
     peakMemoryReason: 'the largest tensor in float32, twice',
-    flops: { ...one, forward2N: 4.28e8, sequence: 2048, dense: one, definition: 'forward2N: 2 × active parameters; causal attention counted at half.' },
+    flops: {
+      ...one,
+      forward2N: 4.28e8,
+      sequence: 2048,
+      dense: one,
+      definition: 'forward2N: 2 × active parameters; causal attention counted at half.',
+    },
     moeLayers: Array.from({ length: 30 }, (_, at) => at),
     layers: 30,
     tensors: 272 + 90 * experts,
@@ -290,7 +362,12 @@ function jobNow(status: JobView['status'], share: number): JobView {
     resultFile: null,
     error:
       status === 'interrupted'
-        ? { kind: 'internal', code: 'job-vanished', message: 'The job process was killed (SIGKILL)', place: { hint: 'Resume goes on where it was.' } }
+        ? {
+            kind: 'internal',
+            code: 'job-vanished',
+            message: 'The job process was killed (SIGKILL)',
+            place: { hint: 'Resume goes on where it was.' },
+          }
         : null,
     cancelling: false,
     mine: true,
@@ -340,7 +417,12 @@ host.handle(plannerRow, async ({ row: id, start, count }) => {
       file: 'model-00001-of-00003.safetensors',
       how: found.how,
       sources: [
-        { source: `model.layers.${String(Math.floor((start + at) / 8))}.mlp.gate_proj.weight`, from: 0, slice: 'rows 0–767 of 1,536', bytes: 884_736 },
+        {
+          source: `model.layers.${String(Math.floor((start + at) / 8))}.mlp.gate_proj.weight`,
+          from: 0,
+          slice: 'rows 0–767 of 1,536',
+          bytes: 884_736,
+        },
       ],
     })),
   };
