@@ -163,7 +163,7 @@ function joinTraces(pieces: readonly (readonly RouterTrace[])[]): readonly Route
 }
 
 /** Keys and values of all layers, [1, KV, capacity, hd] each; grows by doubling. */
-class KeyValueCache {
+export class KeyValueCache {
   capacity = 64;
   filled = 0;
   readonly #keys: Float32Array[];

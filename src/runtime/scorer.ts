@@ -9,6 +9,7 @@ import { packedMask, packSegments, pastMask } from '../model/masks.ts';
 import type { PackedRow } from '../model/masks.ts';
 import { commonPrefix, packRows } from '../model/packing.ts';
 import type { PackedSequences } from '../model/packing.ts';
+import { LONG_TEXT, scoreLongText } from './long-text.ts';
 import { Prefix } from './prefix.ts';
 import { routerTraces, traceNames } from './model.ts';
 import type { RouterTrace, RunnableModel } from './model.ts';
@@ -36,6 +37,12 @@ export interface TraceSink {
   ): void;
 }
 
+/** Tracing during one call: which contexts have been counted already. */
+interface Tracing {
+  readonly sink: TraceSink;
+  readonly seen: Set<string>;
+}
+
 /** Common beginnings shorter than this are not worth a run of their own. */
 const SHORTEST_PREFIX = 48;
 
@@ -49,35 +56,45 @@ export class ModelScorer implements Pick<Scorer, 'maxLength' | 'loglikelihoods'>
     settings: ScorerSettings = {},
   ) {
     this.maxLength = settings.maxLength ?? model.spec.maxPositions;
-    this.#budget = settings.tokensPerRow ?? 1024;
+    // Attention over a whole row costs more than it saves in small models; large ones gain from reading weights less often.
+    this.#budget = settings.tokensPerRow ?? Math.min(1024, Math.max(256, model.spec.hiddenSize));
   }
 
   async loglikelihoods(
     requests: readonly ScoreRequest[],
     options: ScoreOptions & { readonly traces?: TraceSink },
   ): Promise<readonly ScoreResult[]> {
-    const { traces } = options;
     const inputs = requests.map(({ contextIds, continuationIds }) => {
       if (contextIds.length === 0 || continuationIds.length === 0)
         throw new MoeError('internal', 'empty-request', 'A request to score needs a context and a continuation.');
       return [...contextIds, ...continuationIds].slice(0, -1);
     });
-    const prefix = await this.#commonPrefix(requests, inputs, traces !== undefined);
-    const skip = prefix?.length ?? 0;
-    const tails = inputs.map((ids) => ids.slice(skip));
+    const prefix = await this.#commonPrefix(requests, inputs, options.traces !== undefined);
+    const tailLength = (index: number): number => (inputs[index]?.length ?? 0) - (prefix?.length ?? 0);
     const results = new Array<ScoreResult>(requests.length);
     let done = 0;
+    const finish = (index: number, result: ScoreResult | undefined): void => {
+      if (result !== undefined) results[index] = result;
+      options.onProgress?.(++done);
+    };
+    for (const [index, request] of requests.entries()) {
+      if (tailLength(index) > LONG_TEXT) finish(index, await scoreLongText(this.model, request, options));
+    }
+    const short = [...requests.keys()].filter((index) => tailLength(index) <= LONG_TEXT);
+    const chosen = short.flatMap((index) => requests[index] ?? []);
     // Where frequencies depend on a text's length, only texts on the same side of the threshold may share a run.
-    const rows = packRows(tails, this.#budget, (index) => this.#lengthMatters(inputs[index]?.length ?? 0));
+    const rows = packRows(
+      short.map((index) => inputs[index]?.slice(prefix?.length ?? 0) ?? []),
+      this.#budget,
+      (slot) => this.#lengthMatters(inputs[short[slot] ?? -1]?.length ?? 0),
+    );
+    const seen = new Set<string>();
     for (const row of rows) {
       if (options.signal?.aborted === true) throw new MoeError('cancelled', 'cancelled', 'Scoring was cancelled.');
-      const scored = await this.#row(row, requests, prefix, traces);
-      row.members.forEach((index, slot) => {
-        const result = scored[slot];
-        if (result !== undefined) results[index] = result;
+      const scored = await this.#row(row, chosen, prefix, options.traces && { sink: options.traces, seen });
+      row.members.forEach((member, slot) => {
+        finish(short[member] ?? -1, scored[slot]);
       });
-      done += row.members.length;
-      options.onProgress?.(done);
     }
     return results;
   }
@@ -113,7 +130,7 @@ export class ModelScorer implements Pick<Scorer, 'maxLength' | 'loglikelihoods'>
     packed: PackedSequences,
     requests: readonly ScoreRequest[],
     prefix: Prefix | null,
-    sink: TraceSink | undefined,
+    tracing: Tracing | undefined,
   ): Promise<readonly ScoreResult[]> {
     const row = packSegments(packed.segments);
     const skip = prefix?.length ?? 0;
@@ -128,13 +145,13 @@ export class ModelScorer implements Pick<Scorer, 'maxLength' | 'loglikelihoods'>
       return targets.length;
     });
     const feeds = prefix === null ? this.model.packedFeeds(row) : this.#feedsAfter(row, prefix);
-    const traces = sink !== undefined;
+    const traces = tracing !== undefined;
     const session = await this.model.session({ rows: 'chosen', head: 'targets', cache: prefix !== null, traces });
     const results = await session.run(
       { ...feeds, rows: integers(at, [at.length]), targets: integers(targets, [targets.length]) },
       ['logprob', 'greedy', ...(traces ? traceNames(this.model.spec) : [])],
     );
-    if (sink !== undefined) observeRow(sink, routerTraces(this.model.spec, results), packed, row, requests, skip);
+    if (tracing !== undefined) observeRow(tracing, routerTraces(this.model.spec, results), packed, row, requests, skip);
     const logprob = floatData(results.get('logprob'), 'logprob');
     const greedy = integerData(results.get('greedy'), 'greedy');
     return ends.map((end, slot) => {
@@ -184,7 +201,7 @@ export class ModelScorer implements Pick<Scorer, 'maxLength' | 'loglikelihoods'>
  * once per different context that it belongs to, so that packing and shared beginnings change no statistics.
  */
 function observeRow(
-  sink: TraceSink,
+  { sink, seen }: Tracing,
   traces: readonly RouterTrace[],
   packed: PackedSequences,
   row: PackedRow,
@@ -200,10 +217,12 @@ function observeRow(
     const group = groups.get(key) ?? { domain: trace?.domain, counted: new Map<number, boolean>() };
     groups.set(key, group);
     const length = contextIds.length + continuationIds.length - 1;
-    for (let depth = skip; depth < length; depth++)
+    // Choices that did not fit into the row of their context bring it along once more.
+    for (let depth = seen.has(key) ? contextIds.length : skip; depth < length; depth++)
       group.counted.set(packed.placeOf(slot, depth - skip), depth >= (trace?.skipTokens ?? 0));
   });
-  for (const { domain, counted } of groups.values()) {
+  for (const [key, { domain, counted }] of groups) {
+    seen.add(key);
     const places = [...counted.keys()];
     const ids = places.map((place) => row.ids[place] ?? 0);
     sink.observe(traces, { places, ids, counted: [...counted.values()] }, domain);

@@ -72,6 +72,71 @@ describe('scoring', () => {
     await model.release();
   });
 
+  it('long texts go through in pieces, beside short ones, with their routers', async () => {
+    const model = new RunnableModel({ ...long, max_position_embeddings: 4096 }, mixtralSource(shape, 5), SETTINGS);
+    const requests: ScoreRequest[] = [
+      { contextIds: sequence(3, 1), continuationIds: sequence(2300, 2) },
+      { contextIds: sequence(4, 3), continuationIds: sequence(2, 4) },
+      { contextIds: sequence(2200, 6), continuationIds: sequence(3, 7), trace: { domain: 'd', skipTokens: 2190 } },
+    ];
+    let [seen, counted] = [0, 0];
+    const traces = {
+      observe: (_: unknown, tokens: { readonly counted: readonly boolean[] }) => {
+        seen += tokens.counted.length;
+        counted += tokens.counted.filter(Boolean).length;
+      },
+    };
+    const results = await new ModelScorer(model).loglikelihoods(requests, { traces });
+    const expected = await oneByOne(model, requests);
+    expected.forEach(({ logprob, isGreedy }, i) => {
+      expect(Math.abs((results[i]?.logprob ?? Number.NaN) - logprob)).toBeLessThan(1e-3 * Math.abs(logprob) ** 0.5);
+      expect(results[i]?.isGreedy).toBe(isGreedy);
+    });
+    expect([seen, counted]).toEqual([2302 + 5 + 2202, 2302 + 5 + 12]);
+    await model.release();
+  });
+
+  it('each document counts its own tokens once, however texts are packed', async () => {
+    const model = new RunnableModel(long, mixtralSource(shape, 2), SETTINGS);
+    // Two documents with a common beginning, two choices each; the second one's first 4 tokens are few-shot prefix.
+    const [a, b] = [
+      [...sequence(60, 1), 5],
+      [...sequence(60, 1), 6, 7],
+    ];
+    const requests: ScoreRequest[] = [
+      { contextIds: a, continuationIds: [1, 2], trace: { domain: 'x', skipTokens: 0 } },
+      { contextIds: a, continuationIds: [3, 4, 5], trace: { domain: 'x', skipTokens: 0 } },
+      { contextIds: b, continuationIds: [1, 2], trace: { domain: 'y', skipTokens: 4 } },
+    ];
+    for (const tokensPerRow of [1, 100, 1000]) {
+      const counts = new Map<string | undefined, number[]>();
+      const traces = {
+        observe: (
+          routers: readonly { readonly chosen: readonly number[] }[],
+          tokens: {
+            readonly places: readonly number[];
+            readonly ids: readonly number[];
+            readonly counted: readonly boolean[];
+          },
+          domain: string | undefined,
+        ) => {
+          expect(tokens.places.every((place) => (routers[0]?.chosen.length ?? 0) > place)).toBe(true);
+          const sums = counts.get(domain) ?? [0, 0, 0];
+          counts.set(domain, [
+            (sums[0] ?? 0) + tokens.places.length,
+            (sums[1] ?? 0) + tokens.counted.filter(Boolean).length,
+            (sums[2] ?? 0) + tokens.ids.reduce((x, y) => x + y, 0),
+          ]);
+        },
+      };
+      await new ModelScorer(model, { tokensPerRow }).loglikelihoods(requests, { traces });
+      const sum = (ids: readonly number[]): number => ids.reduce((x, y) => x + y, 0);
+      expect(counts.get('x')).toEqual([64, 64, sum([...a, 1, 3, 4])]);
+      expect(counts.get('y')).toEqual([63, 59, sum([...b, 1])]);
+    }
+    await model.release();
+  });
+
   it('texts beyond the trained length of dynamic rope keep frequencies of their own', async () => {
     const config = {
       ...mixtralConfig(shape),
