@@ -261,11 +261,15 @@ class Workbench {
     await this.page.keyboard.press('Enter');
   }
 
+  /** Runs a command by its exact title in the palette. */
   async command(title) {
     await this.page.keyboard.press('F1');
     await this.quick.locator('input.input').fill(`>${title}`);
-    await this.quickRows.filter({ hasText: title }).first().waitFor();
-    await this.page.keyboard.press('Enter');
+    // The first row need not be the wanted one: "File: Save" also finds "File: Compare Active File with Saved".
+    const row = this.quick.locator(
+      `.monaco-list-row[aria-label="${title}"], .monaco-list-row[aria-label^="${title}, "]`,
+    );
+    await row.first().click();
   }
 
   /** Texts of the rows of the quick pick that is open. */
@@ -370,6 +374,37 @@ class Workbench {
       await session.detach();
       await this.page.waitForFunction(() => window.innerWidth === 1280);
     }
+  }
+
+  /**
+   * Waits until the workbench has stored `text` (the state of a page, say) for the next start. In the browser it does so every
+   * few seconds and not while the page goes away.
+   */
+  async stored(text) {
+    const holds = async (wanted) => {
+      for (const { name } of await indexedDB.databases()) {
+        if (name === undefined || !name.startsWith('vscode-web-state-db')) continue;
+        const found = await new Promise((resolve, reject) => {
+          const opening = indexedDB.open(name);
+          opening.onerror = () => reject(opening.error);
+          opening.onsuccess = () => {
+            const database = opening.result;
+            const [store] = database.objectStoreNames;
+            const all = database.transaction(store).objectStore(store).getAll();
+            all.onerror = () => reject(all.error);
+            all.onsuccess = () => {
+              database.close();
+              resolve(all.result.some((value) => String(value).includes(wanted)));
+            };
+          };
+        });
+        if (found) return true;
+      }
+      return false;
+    };
+    await this.until(`"${text}" stored by the workbench`, () => this.page.evaluate(holds, text), Boolean, {
+      ms: 30_000,
+    });
   }
 
   /** Loads the page anew: a new extension host with empty memory. */

@@ -74,8 +74,6 @@ export const tests = [
         (totals) => totals['Total parameters'] === eight.total,
       );
       await w.shot('plan-edited');
-      const dirtyTab = w.page.locator(`.tabs-container .tab.dirty[data-resource-name="${RECIPE}"]`);
-      await dirtyTab.waitFor();
       await w.command('File: Save');
       await w.until('8 experts in the recipe file', text, (is) => /experts: 8\n/.test(is) && /^#/m.test(is));
       await w.command('Undo');

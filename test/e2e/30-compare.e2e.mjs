@@ -1,8 +1,6 @@
 // Two checkpoints against each other, by the Explorer's own gesture: the dense sample and an MoE made of it.
 import { join } from 'node:path';
-import { accessible, headerOf, openTab, seen } from './pages.mjs';
-
-const FILE = 'model.safetensors';
+import { accessible, openTab, seen, tensorsIn } from './pages.mjs';
 
 export const tests = [
   {
@@ -19,8 +17,8 @@ export const tests = [
       const view = await w.view('compare');
       const text = () => seen(view.locator('moe-compare'));
       await w.until('both sides', text, (is) => is.includes('dense') && is.includes('MoE'));
-      const moe = headerOf(join(w.ws, 'moe', FILE)).tensors.size;
-      const dense = headerOf(join(w.ws, 'dense', FILE)).tensors.size;
+      const moe = tensorsIn(join(w.ws, 'moe'));
+      const dense = tensorsIn(join(w.ws, 'dense'));
       await w.until(
         'tensors of both sides',
         text,

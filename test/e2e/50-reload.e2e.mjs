@@ -21,6 +21,7 @@ export const tests = [
       const status = () => view.locator('moe-viewer-tensors .bar [role=status]').innerText();
       await view.locator('moe-viewer-tensors vscode-text-field input').fill(filter);
       await w.until('filtered', status, (text) => text.startsWith(`1 of ${all} tensors`));
+      await w.stored(filter);
       await w.reload();
       view = await w.view('viewer', { ms: 60_000 });
       await w.until(

@@ -1,6 +1,7 @@
 // What the tests ask of the extension's pages, and numbers to hold them against: counted here from files, not by the product.
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { join } from 'node:path';
 import { THEMES } from '../../scripts/lib/e2e-driver.mjs';
 
 /** Header of a safetensors file, read on its own: tensors with shape, dtype and place, and the sum of their elements. */
@@ -19,6 +20,12 @@ export function headerOf(path) {
   } finally {
     closeSync(file);
   }
+}
+
+/** Number of tensors in all files of a checkpoint folder. */
+export function tensorsIn(folder) {
+  const files = readdirSync(folder).filter((name) => name.endsWith('.safetensors'));
+  return files.reduce((sum, name) => sum + headerOf(join(folder, name)).tensors.size, 0);
 }
 
 /** Values of a bfloat16 tensor. */
