@@ -91,13 +91,14 @@ export const tests = [
       );
 
       // Top-k of more than there are experts is refused where it is typed.
-      const topK = field(plan, 'top-k').or(field(plan, 'Top-k')).first().locator('vscode-text-field input');
+      const topK = field(plan, 'Experts per token').locator('vscode-text-field input');
       await topK.fill('9');
       await topK.press('Enter');
+      const bad = field(plan, 'Experts per token').locator('.bad');
       await w.until(
-        'problem with top-k 9',
-        () => seen(plan.locator('moe-planner')),
-        (is) => /top.?k/i.test(is) && /8/.test(is) && /error/i.test(is),
+        'problem at top-k 9',
+        () => seen(bad.first(), { timeout: 1000 }),
+        (text) => /\b8\b/.test(text),
       );
       await w.shot('plan-problem');
       await topK.fill('2');

@@ -13,7 +13,7 @@ export const tests = [
       const overview = view.locator('moe-viewer-overview');
       await w.until(
         'metadata as text',
-        () => seen(overview),
+        () => seen(overview, { timeout: 1000 }),
         (text) => text.split(HOSTILE).length >= 3,
       );
       await w.shot('hostile-overview');

@@ -48,7 +48,8 @@ export function cli(...args) {
 /** A safetensors file from tensors { name, dtype, shape, bytes? } (zeros where no bytes are given) and metadata. */
 export function writeSafetensors(path, tensors, metadata = {}) {
   const sizes = { F32: 4, BF16: 2, F16: 2 };
-  const header = { __metadata__: metadata };
+  // Without a prototype, so that a tensor may be called __proto__.
+  const header = Object.assign(Object.create(null), { __metadata__: metadata });
   let at = 0;
   for (const { name, dtype, shape } of tensors) {
     const size = shape.reduce((a, b) => a * b, 1) * sizes[dtype];
