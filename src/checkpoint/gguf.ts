@@ -4,6 +4,7 @@ import { realpathSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { MoeError, grouped } from '../common/errors.ts';
 import type { JsonObject, JsonValue } from '../common/json.ts';
+import { modelCardFromGguf } from '../gguf/card.ts';
 import { configFromGguf } from '../gguf/config.ts';
 import { scanGgufHeader } from '../gguf/header.ts';
 import type { GgufScan } from '../gguf/header.ts';
@@ -158,7 +159,7 @@ interface Rebuilt {
   readonly sidecars: readonly Sidecar[];
 }
 
-/** config.json and the tokenizer's files; a file that cannot be rebuilt is said and left out. */
+/** config.json, the tokenizer's files and the head of a model card; a file that cannot be rebuilt is said and left out. */
 function rebuild(scan: GgufScan, problems: Problem[]): Rebuilt {
   const file = basename(scan.path);
   const sidecars: Sidecar[] = [];
@@ -182,6 +183,13 @@ function rebuild(scan: GgufScan, problems: Problem[]): Rebuilt {
     const { files, notes } = tokenizerFromGguf(scan);
     for (const [name, text] of files) add(name, text);
     problems.push(...notes.map((note) => problemOfNote(note, file)));
+  } catch (error) {
+    if (!(error instanceof MoeError)) throw error;
+    problems.push({ ...problemOf(error, file), severity: 'warning' });
+  }
+  try {
+    const card = modelCardFromGguf(scan);
+    if (card !== undefined) add('README.md', card);
   } catch (error) {
     if (!(error instanceof MoeError)) throw error;
     problems.push({ ...problemOf(error, file), severity: 'warning' });

@@ -56,6 +56,16 @@ export function planWarnings(facts: WarningFacts): PlanWarning[] {
       `The factor ${String(facts.factor)} is no power of two: √ on up and down rounds to 16 bits. A power-of-two granularity is lossless and can be reverted.`,
     );
   }
+  const ffn = parents[0]?.spec;
+  if (recipe.expert_init.method === 'svd' && ffn !== undefined) {
+    const full = Math.min(ffn.hidden, ffn.intermediate);
+    if (recipe.expert_init.rank >= full) {
+      warn(
+        'svd-rank-full',
+        `expert_init svd, rank ${String(recipe.expert_init.rank)}: the FFN matrices have only ${String(full)} singular directions, so nothing lies outside them and the experts begin as copies. Give a rank below ${String(full)}.`,
+      );
+    }
+  }
   if (recipe.scale === 'megatron') {
     warn(
       'scale-megatron',
@@ -98,13 +108,10 @@ export function planWarnings(facts: WarningFacts): PlanWarning[] {
     }
     const names = parent.checkpoint.sidecars.map((sidecar) => sidecar.name.toLowerCase());
     if (parent.from === 0) {
-      if (
-        !names.some((name) => name.startsWith('license') || name.startsWith('licence')) &&
-        !names.includes('readme.md')
-      ) {
+      if (!names.some((name) => name.startsWith('license') || name.startsWith('licence')) && !cardMayLicense(parent)) {
         warn(
           'licence-unknown',
-          'The source folder has no LICENSE and no README: the output says that its licence is unknown. Check it before you publish.',
+          `The source ${parent.checkpoint.format === 'gguf' ? 'file states no licence' : 'folder has no LICENSE and no README that states one'}: the output says that its licence is unknown. Check it before you publish.`,
         );
       }
       if (!names.some((name) => name.startsWith('tokenizer'))) {
@@ -120,6 +127,12 @@ export function planWarnings(facts: WarningFacts): PlanWarning[] {
   }
   vocabularyWarnings(parents, warn);
   return list;
+}
+
+/** A card on disk is not read for a plan and may name a licence; one at hand as text (made from a GGUF) is looked at. */
+function cardMayLicense(parent: Parent): boolean {
+  const card = parent.checkpoint.sidecars.find(({ name }) => name.toLowerCase() === 'readme.md');
+  return card !== undefined && (card.text === undefined || /^license(?:_name)?:/m.test(card.text));
 }
 
 /** Parents with other vocabularies than the base's (mergekit#139). */

@@ -12,7 +12,7 @@ import { TINY_CONFIG, codes, failure, problem, temporaryFolder, tinyDense, write
 const MODELS = join(import.meta.dirname, '../gguf/fixtures/models');
 
 /** The file of field case G3-12, as its make.py writes it: tokenizer arrays of 9 MB before the sizes. */
-function bigVocabulary(tokens: number): Buffer {
+function bigVocabulary(tokens: number, more: Readonly<Record<string, string>> = {}): Buffer {
   const u32 = (...values: number[]): Buffer => Buffer.from(Uint32Array.from(values).buffer);
   const u64 = (value: number): Buffer => Buffer.from(BigUint64Array.of(BigInt(value)).buffer);
   const text = (value: string): Buffer => Buffer.concat([u64(value.length), Buffer.from(value)]);
@@ -24,6 +24,7 @@ function bigVocabulary(tokens: number): Buffer {
     [text('llama.block_count'), u32(4, 40)],
     [text('llama.expert_count'), u32(4, 8)],
     [text('llama.expert_used_count'), u32(4, 2)],
+    ...Object.entries(more).map(([key, value]) => [text(key), u32(8), text(value)]),
   ];
   const tensor = [text('blk.0.ffn_gate_inp.weight'), u32(2), u64(4), u64(8), u32(0), u64(0)];
   const head = Buffer.concat([Buffer.from('GGUF'), u32(3), u64(1), u64(pairs.length), ...pairs.flat(), ...tensor]);
@@ -57,6 +58,16 @@ describe('GGUF as a checkpoint', () => {
       40,
       'unreadable',
     ]);
+  });
+
+  it('carries the licence that the file states, as the head of a model card', async () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, 'said.gguf'), bigVocabulary(3, { 'general.license': 'apache-2.0' }));
+    writeFileSync(join(folder, 'silent.gguf'), bigVocabulary(3));
+    const card = async (name: string): Promise<string | undefined> =>
+      (await openCheckpoint(join(folder, name))).sidecars.find((sidecar) => sidecar.name === 'README.md')?.text;
+    expect(await card('said.gguf')).toMatch(/^---\nlicense: "apache-2.0"\n/);
+    expect(await card('silent.gguf')).toBeUndefined();
   });
 
   it('gives Hugging Face names with what must be done to each tensor', async () => {
@@ -134,6 +145,7 @@ describe.skipIf(SMOL === undefined)('SmolLM2-135M', () => {
       dtypes: { F32: 61, Q4_1: 210, Q8_0: 1 },
     });
     expect(codes(report.problems, 'error')).toEqual([]);
+    expect(cp.sidecars.find((sidecar) => sidecar.name === 'README.md')?.text).toContain('license: "apache-2.0"');
     const self = await diffCheckpoints(cp, cp, { values: false });
     expect([self.added, self.removed, self.reshaped]).toEqual([[], [], []]);
   });

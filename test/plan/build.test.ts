@@ -244,6 +244,26 @@ describe('config.json', () => {
   });
 });
 
+describe('warnings', () => {
+  const codes = (made: Plan): string[] => made.warnings.map((warning) => warning.code);
+
+  it('says where an svd rank leaves nothing for the noise', () => {
+    const svd = (rank: number): Plan => plan('llama', { expert_init: { method: 'svd', rank, scale: 0.5 } });
+    const { hidden_size: hidden, intermediate_size: width } = denseConfig('llama');
+    const full = Math.min(Number(hidden), Number(width));
+    expect(codes(svd(full))).toContain('svd-rank-full');
+    expect(codes(svd(full - 1))).not.toContain('svd-rank-full');
+  });
+
+  it('takes a model card without a licence for none', () => {
+    const base = fakeCheckpoint(denseConfig('llama'));
+    const withCard = (text: string): Plan =>
+      buildPlan(recipe(), [{ ...base, sidecars: [{ name: 'README.md', text, bytes: text.length }] }]);
+    expect(codes(withCard('---\nlicense: mit\n---\n'))).not.toContain('licence-unknown');
+    expect(codes(withCard('---\nlanguage:\n- "en"\n---\n'))).toContain('licence-unknown');
+  });
+});
+
 describe('files', () => {
   it('gives equal experts files of their own with equal padded headers, wherever cloning happens', () => {
     const made = plan('llama', { experts: 12 });
