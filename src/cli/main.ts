@@ -1,5 +1,6 @@
 /** The command line: finds the command, reads its arguments, runs it, turns failures into messages and exit codes. */
 import type { MoeError } from '../common/errors.ts';
+import { PLAIN } from '../report/text.ts';
 import { nearestName } from '../recipe/nearest.ts';
 import { COMMANDS } from './commands/index.ts';
 import type { Context } from './command.ts';
@@ -39,12 +40,18 @@ async function report(error: MoeError, io: CliIo, json: boolean): Promise<void> 
 }
 
 async function dispatch(argv: readonly string[], io: CliIo, json: boolean): Promise<number> {
-  const [first, ...rest] = argv;
-  const style = styleFor(io, io.outIsTty);
+  // `moe --json inspect …` is as good as `moe inspect … --json`.
+  const [first, ...rest] = argv[0] === '--json' ? [...argv.slice(1, 2), '--json', ...argv.slice(2)] : argv;
+  const style = json ? PLAIN : styleFor(io, io.outIsTty);
+  const help = async (text: string): Promise<number> => {
+    await io.out(json ? `${JSON.stringify({ help: text }, null, 2)}\n` : text);
+    return 0;
+  };
   if (first === undefined) {
     io.err(overview(styleFor(io, io.errIsTty)));
     return 2;
   }
+  if (first === '--json') throw usageError('command-missing', 'no command is given', 'moe help');
   if (first === '--version' || first === '-V') {
     await io.out(json ? `${JSON.stringify({ version: VERSION })}\n` : `${VERSION}\n`);
     return 0;
@@ -52,15 +59,11 @@ async function dispatch(argv: readonly string[], io: CliIo, json: boolean): Prom
   if (first === '--help' || first === '-h' || first === 'help') {
     const name = rest.find((word) => !word.startsWith('-'));
     const spec = name === undefined ? undefined : findCommand(name).spec;
-    await io.out(spec === undefined ? overview(style) : commandHelp(spec, style));
-    return 0;
+    return help(spec === undefined ? overview(style) : commandHelp(spec, style));
   }
   const command = findCommand(first);
   const args = parseCommandArgs(command.spec, rest);
-  if (args.flag('help')) {
-    await io.out(commandHelp(command.spec, style));
-    return 0;
-  }
+  if (args.flag('help')) return help(commandHelp(command.spec, style));
   const context: Context = {
     io,
     args,

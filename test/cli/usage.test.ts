@@ -32,6 +32,25 @@ describe('help and version', () => {
   });
 });
 
+describe('under --json', () => {
+  it.each([[['help', '--json']], [['help', 'plan', '--json']], [['plan', '--help', '--json']], [['--json', 'help']]])(
+    '%j is help as JSON',
+    async (argv) => {
+      const ran = await cli(argv, { outIsTty: true });
+      expect(ran.code).toBe(0);
+      expect(ran.json()['help']).toMatch(/Usage: moe/);
+      expect(ran.out).not.toContain('\\u001b');
+    },
+  );
+
+  it('may stand before the command; alone it is a usage error', async () => {
+    const ran = await cli(['--json', 'inspect', '/nowhere']);
+    expect([ran.code, errorOf(ran)['code']]).toEqual([3, 'not-found']);
+    const alone = await cli(['--json']);
+    expect([alone.code, errorOf(alone)['code']]).toEqual([2, 'command-missing']);
+  });
+});
+
 describe('usage errors', () => {
   it.each([
     [['plna', 'x'], 'unknown-command', 'did you mean "plan"?'],
