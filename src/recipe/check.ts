@@ -65,9 +65,16 @@ function readField<K extends Field>(tree: MapTree, key: K, parsed: Parsed, probl
   else {
     const result = RECIPE_SHAPE[key].safeParse(treeValue(node));
     if (result.success) Object.assign(parsed, { [key]: result.data });
-    else for (const issue of result.error.issues) found.push(...issueProblems(node, [key], issue));
+    // A number beyond the safe integers is two issues of the schema (not safe, too big) and one fault of the reader.
+    else for (const issue of result.error.issues) addNew(found, issueProblems(node, [key], issue));
   }
   problems.push(...found);
+}
+
+function addNew(problems: RecipeProblem[], more: readonly RecipeProblem[]): void {
+  for (const problem of more)
+    if (!problems.some(({ field, message }) => field === problem.field && message === problem.message))
+      problems.push(problem);
 }
 
 /** A family that exists but that no dense model becomes exactly: an impossible request, not a misspelt one. */

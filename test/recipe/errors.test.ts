@@ -3,6 +3,13 @@ import { diagnoseRecipe, loadRecipe } from '../../src/recipe/load.ts';
 import { failure, load, loadSets } from './helpers.ts';
 
 describe('errors', () => {
+  it('says a fault once, also where the schema counts it twice', () => {
+    const error = failure(() => load('seed: 9007199254740993\n'));
+    expect(error.message).toMatch(
+      /^a\.moe\.yaml:1:7: seed: expected a whole number from 0 to 9007199254740991, got \d+$/,
+    );
+  });
+
   it('all problems come at once, in reading order, each with key, place and what was expected', () => {
     const error = failure(() =>
       load('experts: eight\ntop_k: 2.5\ntopk: 3\nrouter: {init: foo, stdd: 1}\ntie: yes\nseed: -1\n', {
