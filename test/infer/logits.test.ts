@@ -2,7 +2,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { cli, errorOf, scratch } from '../cli/helpers.ts';
 import { sharedFolder, smollm2Folder, smollm2Gguf } from '../score/models.ts';
 import { bundleInfer, root } from './entry.ts';
@@ -42,6 +42,9 @@ function agree(positions: readonly Position[], golden: Variant, within: number):
     });
   });
 }
+
+// Processes start slowly on a busy machine.
+vi.setConfig({ testTimeout: 120_000 });
 
 describe('moe logits', () => {
   it('equals the fixture of a family, ids given', async () => {

@@ -1,7 +1,7 @@
 /** moe verify --logits: every exact pair of families proves itself by running; a wrong output does not. */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readHeaderSync } from 'safetensors-js';
 import type { JsonObject } from '../../src/common/json.ts';
 import { cli, errorOf, scratch } from '../cli/helpers.ts';
@@ -28,6 +28,9 @@ async function proof(out: string, source: string, ...more: string[]): Promise<{ 
 }
 
 const fixtures = path.join(root, 'test/forward/fixtures');
+
+// Processes start slowly on a busy machine.
+vi.setConfig({ testTimeout: 120_000 });
 
 describe('verify --logits', () => {
   // One of each target family and of each thing that a graph must do alike on both sides.
