@@ -113,7 +113,15 @@ export async function planFromFile(file: string, src: string | undefined, contex
   const paths = plan.sources.map((source, i) =>
     i === 0 && src !== undefined ? resolve(context.io.cwd, src) : resolve(dirname(path), source.path),
   );
-  return { plan, checkpoints: await openAll(paths, context) };
+  const checkpoints = await openAll(paths, context);
+  const [{ checkSources }, { checkPlanHolds }] = await Promise.all([
+    import('../write/preconditions.ts'),
+    import('../plan/replay.ts'),
+  ]);
+  // Another checkpoint altogether is named as that, before what only its config shows.
+  checkSources(plan, checkpoints);
+  checkPlanHolds(plan, checkpoints);
+  return { plan, checkpoints };
 }
 
 /**
