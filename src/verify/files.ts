@@ -78,7 +78,7 @@ export function checkPresence(out: string, manifest: Manifest, layout: PlanConte
   findings.check(
     'files',
     bad === 0,
-    `${String(layout.files.length)} weight files and ${String(manifest.documents.length)} documents expected${bad === 0 ? ', all there' : `, ${String(bad)} wrong`}`,
+    `${String(layout.files.length)} weight file${layout.files.length === 1 ? '' : 's'} and ${String(manifest.documents.length)} documents expected${bad === 0 ? ', all there' : `, ${String(bad)} wrong`}`,
   );
   return usable;
 }
