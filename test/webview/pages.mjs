@@ -286,6 +286,23 @@ if (only.includes('viewer')) {
     check(`${name}: reveal selects`, (await tab.locator('[role=row].active').getAttribute('aria-selected')) === 'true');
   });
 
+  await open('viewer', { zoom: 2 }, async (tab, name) => {
+    await tab.click('#tab-tensors');
+    await tab.locator('moe-virtual-grid .view').focus();
+    await still(tab);
+    await tab.keyboard.press('Enter');
+    await tab.locator('moe-viewer-inspector h2').waitFor();
+    await still(tab);
+    check(
+      `${name}: focus goes to the inspector that stands in the list's place`,
+      (await focused(tab)).includes('Inspector of'),
+      await focused(tab),
+    );
+    await tab.keyboard.press('Escape');
+    await still(tab);
+    check(`${name}: Escape goes back to the list`, (await focused(tab)).startsWith('treegrid'), await focused(tab));
+  });
+
   await open('viewer', { scenario: 'slow' }, async (tab, name) => {
     await tab.click('#tab-tensors');
     await tab.locator('.line', { hasText: 'embed_tokens' }).click();
@@ -310,6 +327,8 @@ if (only.includes('viewer')) {
     await tab.keyboard.press('End');
     await tab.locator('[role=row].active', { hasText: 'lm_head' }).waitFor();
     const rows = await tab.locator('moe-virtual-grid .line').count();
+    const head = tab.locator('[role=columnheader]').first();
+    check(`${name}: the head stays on top`, ((await head.boundingBox())?.y ?? -1) > 100);
     check(`${name}: only visible rows exist`, rows < 80, String(rows));
     // What a jump costs the page's own script; how long a frame takes is the machine's affair.
     const cost = await tab.evaluate(async () => {
@@ -449,7 +468,8 @@ if (only.includes('planner')) {
     await tab.keyboard.press('ArrowDown');
     await tab.keyboard.press('ArrowDown');
     await tab.keyboard.press('ArrowRight');
-    await tab.getByText('rows 0–767 of 1,536').first().waitFor();
+    await tab.keyboard.press('ArrowRight');
+    await tab.locator('moe-plan-rows .details', { hasText: 'rows 0–767 of 1,536' }).waitFor();
     await still(tab);
     await tab.locator('moe-plan-rows').scrollIntoViewIfNeeded();
     await shoot(tab, 'planner-rows');

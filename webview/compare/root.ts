@@ -142,6 +142,7 @@ export class MoeCompare extends LitElement {
   @state() private said = '';
   @state() private version = 0;
   @state() private chosen: Cell | null = null;
+  @state() private active = 0;
   @state() private valuesProgress: { readonly done: number; readonly total: number; readonly what: string } | null =
     null;
   private aborter: AbortController | null = null;
@@ -474,8 +475,8 @@ export class MoeCompare extends LitElement {
           [
             { id: 'state', title: t('State'), track: '128px' },
             { id: 'name', title: t('Name'), track: 'minmax(200px, 3fr)', sortable: true },
-            { id: 'a', title: 'A', track: 'minmax(110px, 1fr)', from: 600 },
-            { id: 'b', title: 'B', track: 'minmax(110px, 1fr)', from: 600 },
+            { id: 'a', title: 'A', track: 'minmax(110px, 1fr)', from: 680 },
+            { id: 'b', title: 'B', track: 'minmax(110px, 1fr)', from: 680 },
             { id: 'distance', title: t('Rel. L2'), track: '96px', end: true, sortable: true },
             { id: 'max', title: t('Max |Δ|'), track: '90px', end: true, from: 780 },
           ] satisfies GridColumn[]
@@ -491,12 +492,28 @@ export class MoeCompare extends LitElement {
         @moe-sort=${(event: CustomEvent<string>) => {
           this.change({ order: event.detail === 'distance' ? 'distance' : 'name' });
         }}
+        @moe-active=${(event: CustomEvent<number>) => (this.active = event.detail)}
         @moe-open=${(event: CustomEvent<number>) => {
-          const row = this.pages.at(event.detail);
-          if (row !== null) this.said = rowWords(row);
+          this.openRow(event.detail);
         }}
       ></moe-virtual-grid>
-      <p class="dim">${t('Relative L2 distance: ‖A − B‖ / ‖A‖. Enter reads a row in full.')}</p>`;
+      ${this.rowDetails()}
+      <p class="dim">${t('Relative L2 distance: ‖A − B‖ / ‖A‖. Enter opens the tensor.')}</p>`;
+  }
+
+  /** The row in focus in full: cells are cut, and tooltips are for pointers only. */
+  private rowDetails(): TemplateResult | typeof nothing {
+    const row = this.pages.at(this.active);
+    if (row === null) return nothing;
+    const words = rowWords(row);
+    return html`<div class="row" role="group" aria-label=${t('The row in focus')}>
+      <span class="grow break">${visible(words)}</span><moe-copy .text=${words} what=${t('this row')}></moe-copy>
+    </div>`;
+  }
+
+  private openRow(index: number): void {
+    const row = this.pages.at(index);
+    if (row !== null) void this.run('openTensor', row.name);
   }
 
   private readonly rowAt = (index: number): GridRow | null => {
@@ -691,16 +708,12 @@ function rowCell(row: CompareRow, column: string): unknown {
 }
 
 function rowWords(row: CompareRow): string {
-  return [
-    row.name,
-    row.state,
-    `A ${typeText(row.a)}`,
-    `B ${typeText(row.b)}`,
-    row.relativeL2 === null ? '' : String(row.relativeL2),
-    row.reason ?? '',
-  ]
-    .filter((each) => each !== '')
-    .join(', ');
+  const parts = [`${row.name}: ${row.state}`, `A ${typeText(row.a)}`, `B ${typeText(row.b)}`];
+  if (row.relativeL2 !== null) parts.push(t('relative L2 {0}', row.relativeL2));
+  if (row.maxAbs !== null) parts.push(t('largest difference {0}', row.maxAbs));
+  if (row.notFinite !== null && row.notFinite > 0) parts.push(t('{0} not finite', grouped(row.notFinite)));
+  if (row.reason !== null) parts.push(row.reason);
+  return parts.join(', ');
 }
 
 function config(summary: CompareSummary): TemplateResult {

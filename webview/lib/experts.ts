@@ -161,15 +161,15 @@ export function gridSummary(grid: Grid, text: MetricText): string {
   for (let row = 0; row < grid.layers.length; row++)
     for (let column = 0; column < grid.columns.length; column++)
       for (const flag of grid.at(row, column)?.flags ?? []) counts.set(flag, (counts.get(flag) ?? 0) + 1);
-  const words: readonly (readonly [Flag, string])[] = [
-    ['dead', t('dead')],
-    ['duplicate', t('duplicates')],
-    ['not-finite', t('not finite')],
-    ['outlier', t('outliers')],
+  const words: readonly (readonly [Flag, string, string])[] = [
+    ['dead', t('dead'), t('dead')],
+    ['duplicate', t('duplicate'), t('duplicates')],
+    ['not-finite', t('not finite'), t('not finite')],
+    ['outlier', t('outlier'), t('outliers')],
   ];
-  const flagged = words.flatMap(([flag, word]) => {
+  const flagged = words.flatMap(([flag, one, many]) => {
     const count = counts.get(flag) ?? 0;
-    return count === 0 ? [] : [`${grouped(count)} ${word}`];
+    return count === 0 ? [] : [`${grouped(count)} ${count === 1 ? one : many}`];
   });
   parts.push(flagged.length === 0 ? t('Nothing is flagged.') : t('Flagged: {0}.', flagged.join(', ')));
   return parts.join(' ');

@@ -1,5 +1,5 @@
 /** Numbers as people read them, from the core's own texts, under the names that the pages use. No DOM here. */
-import { valueText } from '../../src/view/format.ts';
+import { secondsText, valueText } from '../../src/view/format.ts';
 
 export {
   bytesLong,
@@ -7,12 +7,16 @@ export {
   countShort as shortCount,
   exactText,
   group as grouped,
-  secondsText as durationText,
   shapeText,
   valueText as numberText,
 } from '../../src/view/format.ts';
 export type { UnitBase } from '../../src/view/format.ts';
 export { plural, rangesText, visible } from '../../src/report/text.ts';
+
+/** `34 ms`, `1.4 s`, `2 min 05 s`. */
+export function durationText(seconds: number): string {
+  return seconds < 0.95 ? `${String(Math.round(seconds * 1000))} ms` : secondsText(seconds);
+}
 
 /** A part of a whole: `12.5 %`; never `0.0 %` or `100.0 %` for what is not, and `–` of nothing. */
 export function shareText(part: number, whole: number): string {

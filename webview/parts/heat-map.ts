@@ -9,7 +9,7 @@ import { keyed } from 'lit/directives/keyed.js';
 import { cellMove } from '../lib/keys.ts';
 import type { Cell } from '../lib/keys.ts';
 import { numberText } from '../lib/format.ts';
-import { inkOn, mix, place } from '../lib/scale.ts';
+import { extremes, inkOn, mix, place } from '../lib/scale.ts';
 import type { Rgb } from '../lib/scale.ts';
 import { clamp } from '../lib/window.ts';
 import { t } from '../strings.ts';
@@ -177,6 +177,8 @@ export class MoeHeatMap extends LitElement {
   private observer: ResizeObserver | null = null;
   private stopTheme: (() => void) | null = null;
   private focusNext = false;
+  /** There are values that the ends of the scale do not reach. */
+  private beyond = { below: false, above: false };
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -205,11 +207,14 @@ export class MoeHeatMap extends LitElement {
   protected override willUpdate(changed: PropertyValues): void {
     const { data } = this;
     if (changed.has('chosen') && this.chosen !== null) this.at = this.chosen;
-    if (data !== null && changed.has('data'))
+    if (data !== null && changed.has('data')) {
+      const range = extremes(data.values);
+      this.beyond = { below: (range?.min ?? data.min) < data.min, above: (range?.max ?? data.max) > data.max };
       this.at = {
         row: clamp(this.at.row, 0, Math.max(0, data.rows.length - 1)),
         column: clamp(this.at.column, 0, Math.max(0, data.columns.length - 1)),
       };
+    }
   }
 
   protected override updated(): void {
@@ -277,7 +282,8 @@ export class MoeHeatMap extends LitElement {
           </div>
           <div class="rows" aria-hidden="true" ${props({ width: `${String(labels)}px`, height: `${String(down)}px` })}>
             ${ticks(data.rows, h, 13).map(
-              ([at, text]) => html`<span class="tick" ${props({ top: `${String((at + 0.5) * h)}px` })}>${text}</span>`,
+              ([at, text]) =>
+                html`<span class="tick" ${props({ top: `${String(Math.max(6, (at + 0.5) * h))}px` })}>${text}</span>`,
             )}
           </div>
           <div
@@ -316,8 +322,9 @@ export class MoeHeatMap extends LitElement {
         this.legend === null
           ? nothing
           : html`<div class="legend dim">
-              <span>${numberText(data.min)} ${this.legend.low}</span><span class="ramp" aria-hidden="true"></span
-              ><span>${numberText(data.max)} ${this.legend.high}</span>
+              <span>${this.beyond.below ? '≤ ' : ''}${numberText(data.min)} ${this.legend.low}</span
+              ><span class="ramp" aria-hidden="true"></span
+              ><span>${this.beyond.above ? '≥ ' : ''}${numberText(data.max)} ${this.legend.high}</span>
               ${this.legend.marks.map(([mark, word]) => html`<span><b aria-hidden="true">${mark}</b> ${word}</span>`)}
             </div>`
       }
@@ -327,13 +334,12 @@ export class MoeHeatMap extends LitElement {
           : html`<div
               class="tip"
               aria-hidden="true"
+              .textContent=${data.describe(this.tip.cell.row, this.tip.cell.column)}
               ${props({
                 left: `${String(Math.min(this.tip.x + 12, window.innerWidth - 200))}px`,
                 top: `${String(this.tip.y > window.innerHeight - 120 ? this.tip.y - 84 : this.tip.y + 16)}px`,
               })}
-            >
-              ${data.describe(this.tip.cell.row, this.tip.cell.column)}
-            </div>`
+            ></div>`
       }`;
   }
 

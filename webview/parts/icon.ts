@@ -17,6 +17,7 @@ export class MoeIcon extends LitElement {
       text-rendering: auto;
       -webkit-font-smoothing: antialiased;
       user-select: none;
+      vertical-align: text-bottom;
     }
     :host([tone='error']) {
       color: var(--vscode-editorError-foreground, #f14c4c);

@@ -90,13 +90,16 @@ export class MoeVirtualGrid extends LitElement {
         align-items: center;
         min-width: min-content;
       }
-      .head {
+      /* The group sticks, not the row in it: a row cannot leave its group. */
+      .head-group {
         position: sticky;
         inset-block-start: 0;
         z-index: 2;
+        min-width: min-content;
+      }
+      .head {
         height: 28px;
         font-weight: 600;
-        background: var(--vscode-keybindingTable-headerBackground, var(--vscode-editorWidget-background, Canvas));
         background-color: var(--vscode-editorWidget-background, Canvas);
         border-block-end: 1px solid var(--vscode-contrastBorder, var(--moe-line));
       }

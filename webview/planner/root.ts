@@ -529,7 +529,7 @@ export class MoePlanner extends LitElement {
         ? html`<div class="note error">
             ${icon('error', 'error')}
             <div>
-              ${t('{0} in the recipe: no new plan until they are mended.', plural(errors, t('error')))}
+              ${t('{0} in the recipe: the plan is made when there is none.', plural(errors, t('error')))}
               ${problems(general)}
             </div>
           </div>`

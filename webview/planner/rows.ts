@@ -6,7 +6,7 @@ import type { PlanRow, PlanSummary, WirePlanTensor } from '../../src/protocol/pl
 import { plannerRow } from '../../src/protocol/planner.ts';
 import type { Endpoint } from '../../src/protocol/page.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
-import { bytesText, grouped, shapeText, visible } from '../lib/format.ts';
+import { bytesLong, bytesText, grouped, shapeText, visible } from '../lib/format.ts';
 import { Pages } from '../lib/pages.ts';
 import { PlanLines } from '../lib/plan-rows.ts';
 import type { PlanLine } from '../lib/plan-rows.ts';
@@ -35,6 +35,27 @@ export class MoePlanRows extends LitElement {
       moe-virtual-grid {
         height: var(--moe-rows-height, 360px);
       }
+      .details {
+        display: flex;
+        gap: 8px;
+        align-items: flex-start;
+        padding: 8px;
+        border: 1px solid var(--vscode-contrastBorder, var(--moe-line));
+        border-block-start: 0;
+      }
+      dl {
+        flex: 1 1 auto;
+        display: grid;
+        grid-template-columns: max-content minmax(0, 1fr);
+        gap: 2px 12px;
+        margin: 0;
+      }
+      dt {
+        color: var(--moe-dim);
+      }
+      dd {
+        margin: 0;
+      }
     `,
   ];
 
@@ -43,6 +64,7 @@ export class MoePlanRows extends LitElement {
   @property({ attribute: false }) opened: readonly string[] = [];
   @state() private version = 0;
   @state() private failure: unknown = null;
+  @state() private active = 0;
   private lines = new PlanLines([], new Set(), () => null);
   private readonly pages = new Map<string, Pages<WirePlanTensor, RowPage>>();
   private hash = '';
@@ -90,13 +112,52 @@ export class MoePlanRows extends LitElement {
         .version=${this.version}
         .nothing=${t('The plan writes nothing.')}
         @moe-want=${this.want}
+        @moe-active=${(event: CustomEvent<number>) => (this.active = event.detail)}
         @moe-toggle=${(event: CustomEvent<ToggleDetail>) => {
           this.toggle(event.detail.index);
         }}
         @moe-open=${(event: CustomEvent<number>) => {
           this.toggle(event.detail);
         }}
-      ></moe-virtual-grid>`;
+      ></moe-virtual-grid>
+      ${this.details()}`;
+  }
+
+  /** The row in focus in full: cells are cut, and tooltips are for pointers only. */
+  private details(): TemplateResult | typeof nothing {
+    const line = this.lines.lineAt(this.active);
+    if (line === null || (line.kind === 'tensor' && line.tensor === null)) return nothing;
+    const facts: [string, string][] = [];
+    if (line.kind === 'pattern') {
+      const { row } = line;
+      facts.push(
+        [t('Dense'), `${row.layers === '' ? '' : `${t('layers {0}', row.layers)}: `}${visible(row.source)}`],
+        [t('MoE'), `${row.experts === '' ? '' : `${t('experts {0}', row.experts)}: `}${visible(row.target)}`],
+        [t('How'), row.copied ? t('{0} (same bytes)', row.how) : row.how],
+        [t('Size'), t('{0} in {1} tensors', bytesLong(row.bytes), grouped(row.tensors))],
+      );
+    } else if (line.tensor !== null) {
+      const { tensor } = line;
+      facts.push(
+        [t('From'), tensor.sources.length === 0 ? t('(new)') : tensor.sources.map(sourceText).join('; ')],
+        [t('To'), visible(tensor.name)],
+        [t('How'), tensor.how],
+        [t('Type and shape'), `${tensor.dtype}, ${shapeText(tensor.shape)}`],
+        [t('Size'), bytesLong(tensor.bytes)],
+        [t('File'), visible(tensor.file)],
+      );
+    }
+    const copied = facts.map(([name, value]) => `${name}: ${value}`).join('\n');
+    return html`<div class="details" role="group" aria-label=${t('The row in focus')}>
+      <dl>
+        ${facts.map(
+          ([name, value]) =>
+            html`<dt>${name}</dt>
+              <dd class="break">${value}</dd>`,
+        )}
+      </dl>
+      <moe-copy .text=${copied} what=${t('this row')}></moe-copy>
+    </div>`;
   }
 
   private readonly rowAt = (index: number): GridRow | null => {
@@ -193,13 +254,15 @@ function patternCell(row: PlanRow, column: string): unknown {
   }
 }
 
+function sourceText({ source, from, slice, bytes }: WirePlanTensor['sources'][number]): string {
+  const parent = from === 0 ? '' : `${t('parent {0}', from)}: `;
+  return `${parent}${visible(source)}${slice === '' ? '' : ` (${slice})`}, ${bytesText(bytes)}`;
+}
+
 function tensorCell(tensor: WirePlanTensor, column: string): unknown {
   switch (column) {
     case 'source': {
-      const words = tensor.sources.map(
-        ({ source, from, slice }) =>
-          `${from === 0 ? '' : `${t('parent {0}', from)}: `}${visible(source)}${slice === '' ? '' : ` ${slice}`}`,
-      );
+      const words = tensor.sources.map(sourceText);
       return html`<span class="mono" title=${words.join('\n')}
         >${words.length === 0 ? t('(new)') : words.join(' + ')}</span
       >`;

@@ -446,7 +446,7 @@ export class MoeViewerExperts extends LitElement {
                   [
                     { id: 'expert', title: t('Expert'), track: '68px', end: true },
                     { id: 'norm', title: t('Norm'), track: 'minmax(70px, 1fr)', end: true },
-                    { id: 'distance', title: t('To parent'), track: 'minmax(76px, 1fr)', end: true },
+                    { id: 'distance', title: t('To parent'), track: 'minmax(92px, 1fr)', end: true },
                     { id: 'nearest', title: t('Nearest'), track: 'minmax(110px, 1fr)', end: true, from: 380 },
                     { id: 'effectiveRank', title: t('Eff. rank'), track: 'minmax(72px, 1fr)', end: true, from: 520 },
                     { id: 'routerNorm', title: t('Router'), track: 'minmax(70px, 1fr)', end: true, from: 440 },

@@ -121,6 +121,10 @@ export class MoeViewerInspector extends LitElement {
   private aborter: AbortController | null = null;
   private shown = '';
 
+  override focus(): void {
+    this.shadowRoot?.querySelector('article')?.focus();
+  }
+
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     this.aborter?.abort();
@@ -350,7 +354,7 @@ export class MoeViewerInspector extends LitElement {
         <dt>${label}</dt>
         <dd>
           ${bad && count > 0 ? icon('error', 'error') : nothing} ${grouped(count)}
-          <span class="dim">${shareText(count, stats.elements)}</span>
+          ${count === 0 ? nothing : html`<span class="dim">(${shareText(count, stats.elements)})</span>`}
         </dd>
       </div>`;
     return html`<section>

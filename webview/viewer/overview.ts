@@ -84,6 +84,9 @@ export class MoeViewerOverview extends LitElement {
       .note {
         margin-block-end: 8px;
       }
+      .state {
+        white-space: nowrap;
+      }
       td.break {
         min-width: 100px;
       }
@@ -386,7 +389,7 @@ export class MoeViewerOverview extends LitElement {
                     </button>
                   </td>
                   <td class="num">${file.state === 'missing' ? '–' : bytesText(file.bytes, this.unitBase)}</td>
-                  <td>
+                  <td class="state">
                     ${
                       file.state === 'ok'
                         ? html`${icon('pass', 'ok')} ${t('ok')}`

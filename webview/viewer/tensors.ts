@@ -22,6 +22,7 @@ import { t } from '../strings.ts';
 import { textOf } from '../toolkit.ts';
 import { changeView, say } from './events.ts';
 import './inspector.ts';
+import type { MoeViewerInspector } from './inspector.ts';
 import { groups, readView, toggle, withGroups } from './state.ts';
 import type { SavedView } from './state.ts';
 
@@ -110,6 +111,7 @@ export class MoeViewerTensors extends LitElement {
   @state() private version = 0;
   @state() private help = false;
   @state() private width = 1000;
+  @state() private height = 800;
   /** What is typed, before it is asked for. */
   @state() private typed: string | null = null;
   private timer: ReturnType<typeof setTimeout> | null = null;
@@ -117,6 +119,7 @@ export class MoeViewerTensors extends LitElement {
   private asked = '';
   private restored = false;
   private goTo: number | null = null;
+  private refocus: 'inspector' | 'list' | null = null;
 
   private readonly pages = new Pages<TreeRow, RowsPage>({
     size: 200,
@@ -151,8 +154,9 @@ export class MoeViewerTensors extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.observer = onResize(({ width }) => {
+    this.observer = onResize(({ width, height }) => {
       this.width = width;
+      this.height = height;
     });
     this.observer.observe(this);
   }
@@ -205,7 +209,21 @@ export class MoeViewerTensors extends LitElement {
     if (changed.has('view') && this.typed === this.view.filter) this.typed = null;
   }
 
+  /** The list and the inspector may stand in each other's place: the focus follows, as it may not stay on what is hidden. */
+  private follow(): void {
+    const { refocus, grid } = this;
+    const inspector = this.shadowRoot?.querySelector('moe-viewer-inspector') ?? null;
+    if (refocus === 'inspector' && inspector !== null) {
+      this.refocus = null;
+      if (grid?.hidden === true) void inspector.updateComplete.then(() => inspector.focus());
+    } else if (refocus === 'list' && inspector === null) {
+      this.refocus = null;
+      grid?.focus();
+    }
+  }
+
   protected override updated(): void {
+    this.follow();
     if (!this.restored && this.page !== null && this.grid !== null) {
       this.restored = true;
       if (this.view.scroll > 0) this.grid.restore(this.view.scroll);
@@ -217,6 +235,8 @@ export class MoeViewerTensors extends LitElement {
     const problem = page?.filterProblem ?? null;
     const narrow = this.width < 760;
     const inspect = view.tensor !== null;
+    // No room for both (200 % zoom): the inspector stands in the list's place until it is closed.
+    const instead = inspect && narrow && this.height < 480;
     return html`<div class="bar">
         <vscode-text-field
           .value=${this.typed ?? view.filter}
@@ -291,6 +311,7 @@ export class MoeViewerTensors extends LitElement {
       }
       <div class=${narrow ? 'panes narrow' : 'panes'}>
         <moe-virtual-grid
+          ?hidden=${instead}
           tree
           label=${t('Tensors')}
           .columns=${COLUMNS.map((column) => ({ ...column, title: t(column.title) }))}
@@ -473,6 +494,7 @@ export class MoeViewerTensors extends LitElement {
     if (row === null) return;
     if (row.kind === 'group') return;
     changeView(this, { tensor: row.name });
+    this.refocus = 'inspector';
   }
 
   private toggleRow({ index }: ToggleDetail): void {
@@ -505,7 +527,7 @@ export class MoeViewerTensors extends LitElement {
 
   private readonly closeInspector = (): void => {
     changeView(this, { tensor: null });
-    void this.updateComplete.then(() => this.grid?.focus());
+    this.refocus = 'list';
   };
 }
 
@@ -531,6 +553,7 @@ function highlighted(label: string, hits: readonly (readonly [number, number])[]
 declare global {
   interface HTMLElementTagNameMap {
     'moe-viewer-tensors': MoeViewerTensors;
+    'moe-viewer-inspector': MoeViewerInspector;
     'moe-virtual-grid': MoeVirtualGrid;
   }
 }
