@@ -1,10 +1,11 @@
-// npm start [-- PATH [options]]: the main job, end to end: inspect → plan → upcycle → verify → revert, then every file of the
+// npm start [-- PATH [options]]: the main job, end to end: inspect → plan → upcycle → verify (on the sample with a proof by
+// running both models, an evaluation and expert loads) → revert, then every file of the
 // reverted checkpoint is compared with the source by its own hash. Without PATH on the built-in sample.
 //   --out DIR      put results there instead of a fresh folder under ./out
 //   other options  (--set, --preset, --recipe, --no-clone) go to plan and upcycle
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { installIfNeeded, root, run } from './lib/run.mjs';
@@ -35,7 +36,14 @@ if (path === null) await step('sample', ['sample', source]);
 await step('inspect', ['inspect', source]);
 await step('plan', ['plan', source, ...options, '--out', moe, '--save', planFile]);
 await step('upcycle', ['upcycle', source, moe, '--plan', planFile, ...writing]);
-await step('verify', ['verify', moe, '--source', source]);
+// The sample is run as well: the same logits from both models, a score, and which experts get which tokens.
+await step('verify', ['verify', moe, '--source', source, ...(path === null ? ['--logits'] : [])]);
+if (path === null) {
+  const text = join(work, 'text.txt');
+  writeFileSync(text, readFileSync(join(root, 'README.md'), 'utf8').slice(0, 2000));
+  await step('eval', ['eval', moe, '--tasks', 'perplexity', '--data', text]);
+  await step('trace', ['trace', moe, '--text', text]);
+}
 const undone = await step('revert', ['revert', moe, dense], { mayRefuse: true });
 
 if (undone) {
@@ -54,6 +62,7 @@ for (const { name, ok, seconds, note } of results)
 console.log(`\nEverything lies in ${shown(work)}. Look around:`);
 console.log(`  node dist/cli.js diff ${shown(source)} ${shown(moe)}`);
 console.log(`  node dist/cli.js doctor ${shown(moe)}`);
+if (path !== null) console.log(`  node dist/cli.js verify ${shown(moe)} --source ${shown(source)} --logits`);
 console.log('  node dist/cli.js help');
 process.exit(results.every(({ ok }) => ok) ? 0 : 1);
 

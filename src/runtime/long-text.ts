@@ -31,12 +31,12 @@ export async function scoreLongText(
   const traced = sink !== undefined;
   const session = await model.session({ rows: 'chosen', head: 'targets', cache: true, traces: traced });
   const cache = new KeyValueCache(model.spec);
-  cache.reserve(ids.length);
   let logprob = 0;
   let isGreedy = true;
   for (let start = 0; start < ids.length; start += PIECE) {
     if (options.signal?.aborted === true) throw new MoeError('cancelled', 'cancelled', 'Scoring was cancelled.');
     const piece = ids.slice(start, start + PIECE);
+    cache.reserve(start);
     // Position p predicts token p + 1; the continuation begins at token contextIds.length.
     const at = piece.flatMap((_, i) => (start + i + 1 >= contextIds.length ? [i] : []));
     const targets = at.map((i) => all[start + i + 1] ?? 0);
@@ -61,6 +61,7 @@ export async function scoreLongText(
       logprob += found[i] ?? Number.NaN;
       isGreedy &&= greedy[i] === target;
     });
+    cache.reserve(start + piece.length);
     for (const { index } of model.spec.layers) {
       const key = floatData(results.get(`present_key.${index}`), 'present_key');
       cache.append(index, key, floatData(results.get(`present_value.${index}`), 'present_value'), piece.length);
