@@ -22,7 +22,7 @@ function writeOurs(ws) {
 
 async function errorPage(w, name) {
   const view = await w.open(name, 'viewer');
-  const page = view.locator('moe-error-page article');
+  const page = view.locator('moe-error-page');
   const text = await w.until(
     `error page of ${name}`,
     () => seen(page, { timeout: 1000 }),

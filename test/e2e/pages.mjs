@@ -85,8 +85,11 @@ export async function overviewTotals(view) {
   const tiles = await view.locator('moe-viewer-overview .totals .total').all();
   const entries = await Promise.all(
     tiles.map(async (tile) => {
-      const [label, exact] = await tile.locator('.dim').allInnerTexts();
-      return [label.trim(), exact.trim()];
+      const [label, note] = await tile.locator('.dim').allInnerTexts();
+      // The exact number is what its copy button copies.
+      const copy = tile.locator('moe-copy');
+      const exact = (await copy.count()) > 0 ? await copy.getAttribute('text') : null;
+      return [label.trim(), exact ?? note.trim()];
     }),
   );
   return Object.fromEntries(entries);
