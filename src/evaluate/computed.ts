@@ -2,7 +2,7 @@
 import type { Dtype } from 'safetensors-js';
 import { fillNormal, fillUniform } from '../random/index.ts';
 import type { RandomStream } from '../random/index.ts';
-import { decodeFloats, encodeFloats, requireFloat, roundFloats } from './codec.ts';
+import { decodeFloats, encodeFloats, requireFloat } from './codec.ts';
 import type { FloatDtype } from './codec.ts';
 import { BLOCK_ELEMENTS, ComputedValue, Value, bytePool, countOf, floatPool } from './value.ts';
 
@@ -10,6 +10,8 @@ import { BLOCK_ELEMENTS, ComputedValue, Value, bytePool, countOf, floatPool } fr
 type MapTable = Uint16Array | Uint32Array;
 const tables = new Map<string, MapTable>();
 const MAX_TABLES = 8;
+/** Which elements of a block something is done to; filled right before use, never across a call. */
+const flags = new Uint8Array(BLOCK_ELEMENTS);
 /** From here on making the table costs less than computing every element. */
 const TABLE_ELEMENTS = 1 << 15;
 
@@ -25,7 +27,7 @@ export class MapValue extends ComputedValue {
     requireFloat(of.dtype, kind);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
+  protected override compute(begin: number, end: number, out: Float64Array, scattered: boolean): void {
     this.of.numbers(begin, end, out, scattered);
     this.apply(out, end - begin);
   }
@@ -34,7 +36,6 @@ export class MapValue extends ComputedValue {
     const { by } = this;
     if (this.kind === 'scale') for (let i = 0; i < count; i++) values[i] = (values[i] ?? 0) * by;
     if (this.kind === 'offset') for (let i = 0; i < count; i++) values[i] = (values[i] ?? 0) + by;
-    roundFloats(this.float, values, count);
   }
 
   override read(begin: number, end: number, out: Buffer, scattered = false): void {
@@ -85,7 +86,7 @@ export class AverageValue extends ComputedValue {
     super(float, shape);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array): void {
+  protected override compute(begin: number, end: number, out: Float64Array): void {
     const count = end - begin;
     const term = floatPool.take(count);
     out.fill(0, 0, count);
@@ -95,7 +96,6 @@ export class AverageValue extends ComputedValue {
     }
     floatPool.give(term);
     for (let i = 0; i < count; i++) out[i] = (out[i] ?? 0) / this.parts.length;
-    roundFloats(this.float, out, count);
   }
 }
 
@@ -112,23 +112,22 @@ export class NoiseValue extends ComputedValue {
     super(float, of.shape);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
+  protected override compute(begin: number, end: number, out: Float64Array, scattered: boolean): void {
     const count = end - begin;
     this.of.numbers(begin, end, out, scattered);
-    if (this.ratio <= 0) return;
     const { std, ratio } = this;
+    if (ratio <= 0) return;
     const z = floatPool.take(count);
     fillNormal(z, this.stream, begin, count);
-    if (ratio < 1) {
+    if (ratio >= 1) {
+      for (let i = 0; i < count; i++) out[i] = (out[i] ?? 0) + std * (z[i] ?? 0);
+    } else {
       const u = floatPool.take(count);
       fillUniform(u, this.mask, begin, count);
       for (let i = 0; i < count; i++) if ((u[i] ?? 0) < ratio) out[i] = (out[i] ?? 0) + std * (z[i] ?? 0);
       floatPool.give(u);
-    } else {
-      for (let i = 0; i < count; i++) out[i] = (out[i] ?? 0) + std * (z[i] ?? 0);
     }
     floatPool.give(z);
-    roundFloats(this.float, out, count);
   }
 }
 
@@ -138,23 +137,27 @@ export interface RedrawStatistics {
   readonly std: number;
 }
 
-/** For each element range, calls `visit` with runs [begin, end) of the elements whose index along `dim` is chosen. */
-function chosenRuns(
+/** Sets `out[i]` to 1 where element begin + i has a chosen index along `dim`, else to 0. */
+function markChosen(
   shape: readonly number[],
   dim: number,
   chosen: Uint8Array,
   begin: number,
   end: number,
-  visit: (begin: number, end: number) => void,
+  out: Uint8Array,
 ): void {
   const inner = countOf(shape.slice(dim + 1));
   const size = shape[dim] ?? 0;
-  let at = begin;
-  while (at < end) {
-    const slot = Math.floor(at / inner);
-    const slotEnd = Math.min(end, (slot + 1) * inner);
-    if (chosen[slot % size] === 1) visit(at, slotEnd);
-    at = slotEnd;
+  let slot = Math.floor(begin / inner);
+  let index = slot % size;
+  for (let at = begin; at < end;) {
+    slot += 1;
+    const stop = Math.min(end, slot * inner);
+    const flag = chosen[index] ?? 0;
+    if (inner === 1) out[at - begin] = flag;
+    else out.fill(flag, at - begin, stop - begin);
+    at = stop;
+    index = index + 1 === size ? 0 : index + 1;
   }
 }
 
@@ -171,51 +174,45 @@ export class RedrawValue extends ComputedValue {
     super(float, of.shape);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
+  protected override compute(begin: number, end: number, out: Float64Array, scattered: boolean): void {
     const count = end - begin;
-    this.of.numbers(begin, end, out, scattered);
     const { mean, std } = this.statistics();
+    this.of.numbers(begin, end, out, scattered);
+    const wanted = flags.subarray(0, count);
+    markChosen(this.shape, this.dim, this.chosen, begin, end, wanted);
     const z = floatPool.take(count);
-    let made = -1;
-    chosenRuns(this.shape, this.dim, this.chosen, begin, end, (from, to) => {
-      // Long runs are drawn alone; of single columns the whole block is drawn once.
-      if (to - from >= 64) {
-        fillNormal(z, this.stream, from, to - from);
-        made = from;
-      } else if (made !== begin) {
-        fillNormal(z, this.stream, begin, count);
-        made = begin;
-      }
-      for (let i = from; i < to; i++) out[i - begin] = mean + std * (z[i - made] ?? 0);
-    });
+    fillNormal(z, this.stream, begin, count, wanted);
+    for (let i = 0; i < count; i++) if (wanted[i] !== 0) out[i] = mean + std * (z[i] ?? 0);
     floatPool.give(z);
-    roundFloats(this.float, out, count);
   }
 }
 
 /** Two passes over the chosen elements, in row-major order, plain float64 sums: the same numbers on every machine. */
 export function redrawStatistics(of: Value, dim: number, chosen: Uint8Array): RedrawStatistics {
   const values = floatPool.take(BLOCK_ELEMENTS);
-  const pass = (add: (x: number) => void): void => {
+  let count = 0;
+  let sum = 0;
+  let mean = 0;
+  let squares = 0;
+  for (const pass of [1, 2]) {
     for (let at = 0; at < of.elements; at += BLOCK_ELEMENTS) {
       const end = Math.min(of.elements, at + BLOCK_ELEMENTS);
       of.numbers(at, end, values);
-      chosenRuns(of.shape, dim, chosen, at, end, (from, to) => {
-        for (let i = from; i < to; i++) add(values[i - at] ?? 0);
-      });
+      // After the operand's own values, which may use the flags themselves.
+      markChosen(of.shape, dim, chosen, at, end, flags);
+      for (let i = 0; i < end - at; i++) {
+        if (flags[i] === 0) continue;
+        const x = values[i] ?? 0;
+        if (pass === 1) {
+          count += 1;
+          sum += x;
+        } else {
+          squares += (x - mean) * (x - mean);
+        }
+      }
     }
-  };
-  let count = 0;
-  let sum = 0;
-  pass((x) => {
-    count += 1;
-    sum += x;
-  });
-  const mean = count === 0 ? 0 : sum / count;
-  let squares = 0;
-  pass((x) => {
-    squares += (x - mean) * (x - mean);
-  });
+    mean = count === 0 ? 0 : sum / count;
+  }
   floatPool.give(values);
   return { mean, std: count === 0 ? 0 : Math.sqrt(squares / count) };
 }
@@ -233,13 +230,12 @@ export class RandomValue extends ComputedValue {
     super(float, shape);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array): void {
+  protected override compute(begin: number, end: number, out: Float64Array): void {
     const count = end - begin;
     if (this.kind === 'normal') fillNormal(out, this.stream, begin, count);
     else fillUniform(out, this.stream, begin, count);
     const { base, factor } = this;
     for (let i = 0; i < count; i++) out[i] = base + factor * (out[i] ?? 0);
-    roundFloats(this.float, out, count);
   }
 }
 

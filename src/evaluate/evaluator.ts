@@ -247,7 +247,7 @@ export class Evaluator {
         this.resolved.svd.set(key, {
           rank: made.rank,
           residual: made.residual,
-          iterations: made.iterations,
+          steps: made.steps,
           basisSha256: createHash('sha256').update(bytes).digest('hex'),
         });
         return made;

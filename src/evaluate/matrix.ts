@@ -3,25 +3,25 @@
  * float64 and stream everything else; `exprPeakBytes` states how much. Sums run in a fixed order, so results are the same
  * on every machine.
  */
+import { MoeError } from '../common/errors.ts';
 import { fillNormal, randomStream } from '../random/index.ts';
 import type { RandomStream } from '../random/index.ts';
-import { roundFloats } from './codec.ts';
 import type { FloatDtype } from './codec.ts';
 import type { Value } from './value.ts';
+import { symmetricEigen } from './eigen.ts';
 import { BLOCK_ELEMENTS, ComputedValue, floatPool } from './value.ts';
 
-/** Extra directions of the subspace iteration, so that the wanted ones converge fast. */
-const OVERSAMPLING = 8;
-const MAX_ITERATIONS = 60;
-/** Iteration ends when the wanted squared singular values move by less than this, relative to the largest. */
-const TOLERANCE = 1e-12;
+/** Directions beyond the wanted rank that every Krylov block carries. */
+export const OVERSAMPLING = 8;
+/** Krylov blocks: enough for the top directions of weight matrices, whose spectra fall slowly. */
+export const KRYLOV_STEPS = 8;
 
 /**
- * Makes the first rows of `rows` [count, length] orthonormal in place: Gram–Schmidt, each row twice ("twice is enough").
- * A row that vanishes is left zero.
+ * Makes rows [from, count) of `rows` [count, length] orthonormal in place, to each other and to those before, which are so
+ * already: Gram–Schmidt, each row twice ("twice is enough"). A row that vanishes is left zero.
  */
-export function orthonormalise(rows: Float64Array, count: number, length: number): void {
-  for (let i = 0; i < count; i++) {
+export function orthonormalise(rows: Float64Array, count: number, length: number, from = 0): void {
+  for (let i = from; i < count; i++) {
     const row = rows.subarray(i * length, (i + 1) * length);
     const before = Math.sqrt(dot(row, row));
     for (let pass = 0; pass < 2; pass++) {
@@ -36,10 +36,22 @@ export function orthonormalise(rows: Float64Array, count: number, length: number
   }
 }
 
+/** Sum of products in four interleaved sums: fixed, and not limited by the delay of one addition after the other. */
 function dot(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let k = 0; k < a.length; k++) sum += (a[k] ?? 0) * (b[k] ?? 0);
-  return sum;
+  const { length } = a;
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  let k = 0;
+  for (; k + 3 < length; k += 4) {
+    s0 += (a[k] ?? 0) * (b[k] ?? 0);
+    s1 += (a[k + 1] ?? 0) * (b[k + 1] ?? 0);
+    s2 += (a[k + 2] ?? 0) * (b[k + 2] ?? 0);
+    s3 += (a[k + 3] ?? 0) * (b[k + 3] ?? 0);
+  }
+  for (; k < length; k++) s0 += (a[k] ?? 0) * (b[k] ?? 0);
+  return s0 + s1 + (s2 + s3);
 }
 
 function addScaled(target: Float64Array, factor: number, other: Float64Array): void {
@@ -57,7 +69,7 @@ export class OrthogonalValue extends ComputedValue {
     super(float, matrix);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array): void {
+  protected override compute(begin: number, end: number, out: Float64Array): void {
     const [rows, columns] = this.matrix;
     const basis = this.basis();
     const { gain } = this;
@@ -66,7 +78,6 @@ export class OrthogonalValue extends ComputedValue {
       const at = rows <= columns ? i : (i % columns) * rows + Math.floor(i / columns);
       out[i - begin] = gain * (basis[at] ?? 0);
     }
-    roundFloats(this.float, out, end - begin);
   }
 }
 
@@ -80,23 +91,22 @@ export function orthogonalBasis(rows: number, columns: number, seed: number, key
   return basis;
 }
 
-/** Calls `visit` with blocks of whole rows of a matrix (or one row at a time, where a row exceeds a block). */
+/** Calls `visit` with each row of a matrix. */
 function forRows(of: Value, visit: (row: number, values: Float64Array) => void): void {
   const columns = of.shape[1] ?? 0;
   const rows = of.shape[0] ?? 0;
-  const line = floatPool.take(columns);
-  const block = floatPool.take(BLOCK_ELEMENTS);
-  for (let row = 0; row < rows; row++) {
-    const first = row * columns;
-    for (let at = 0; at < columns; at += BLOCK_ELEMENTS) {
-      const end = Math.min(columns, at + BLOCK_ELEMENTS);
-      of.numbers(first + at, first + end, block);
-      line.set(block.subarray(0, end - at), at);
+  // Whole rows per read; a row longer than a block is put together.
+  const group = Math.max(1, Math.floor(BLOCK_ELEMENTS / Math.max(1, columns)));
+  const lines = floatPool.take(group * columns);
+  for (let row = 0; row < rows; row += group) {
+    const count = Math.min(group, rows - row) * columns;
+    for (let at = 0; at < count; at += BLOCK_ELEMENTS) {
+      const end = Math.min(count, at + BLOCK_ELEMENTS);
+      of.numbers(row * columns + at, row * columns + end, lines.subarray(at, end));
     }
-    visit(row, line);
+    for (let r = 0; r * columns < count; r++) visit(row + r, lines.subarray(r * columns, (r + 1) * columns));
   }
-  floatPool.give(block);
-  floatPool.give(line);
+  floatPool.give(lines);
 }
 
 /** What `svd-noise` needs of a matrix [m,n]: the top left singular vectors and the size of the rest. */
@@ -106,97 +116,84 @@ export interface SvdBasis {
   readonly rank: number;
   /** Root mean square of W − U·Uᵀ·W. */
   readonly residual: number;
-  /** Iterations used; MAX_ITERATIONS means that the last directions are not separated to full precision. */
-  readonly iterations: number;
+  /** Krylov blocks used. */
+  readonly steps: number;
+}
+
+/** Shape of the Krylov basis for a rank: rows per block, and blocks. */
+export function krylovShape(m: number, n: number, rank: number): { readonly width: number; readonly steps: number } {
+  const least = Math.min(m, n);
+  const width = Math.min(Math.min(rank, least) + OVERSAMPLING, least);
+  return { width, steps: Math.max(1, Math.min(KRYLOV_STEPS, Math.ceil(least / Math.max(1, width)))) };
 }
 
 /**
- * Top `rank` left singular vectors by subspace iteration (start: normal stream of the key) with Rayleigh–Ritz. W is
- * streamed by rows, twice per iteration.
+ * Top `rank` left singular vectors by a block Krylov method with full orthogonalisation and Rayleigh–Ritz, started from the
+ * normal stream of the key. W is streamed by rows, once per block and once for the residual. Throws `source-not-finite`.
  */
 export function svdBasis(of: Value, rank: number, seed: number, key: string): SvdBasis {
   const m = of.shape[0] ?? 0;
   const n = of.shape[1] ?? 0;
   const wanted = Math.min(rank, m, n);
-  const width = Math.min(wanted + OVERSAMPLING, m, n);
-  const u = new Float64Array(width * m);
-  const v = new Float64Array(width * n);
-  fillNormal(v, randomStream(seed, `${key}#svd`), 0);
+  const { width, steps } = krylovShape(m, n, rank);
+  const most = Math.min(width * steps, n);
+  /** Orthonormal rows of length n, and W times each of them, of length m. */
+  const q = new Float64Array(most * n);
+  const b = new Float64Array(most * m);
+  fillNormal(q, randomStream(seed, `${key}#svd`), 0, Math.min(width, most) * n);
   let total = 0;
-  let previous: number[] = [];
-  let iterations = 0;
-  while (iterations < MAX_ITERATIONS) {
-    iterations += 1;
-    orthonormalise(v, width, n);
-    // U = W·V, then an orthonormal basis of it.
+  let done = 0;
+  while (done < most) {
+    const end = Math.min(done + width, most);
+    orthonormalise(q, end, n, done);
+    // In one pass: B = W·Q of this block, and Wᵀ·B, from which the next block begins.
+    const next = q.subarray(end * n, Math.min(end + width, most) * n);
+    const first = done;
     total = 0;
     forRows(of, (row, line) => {
-      total += dot(line.subarray(0, n), line.subarray(0, n));
-      for (let k = 0; k < width; k++) u[k * m + row] = dot(v.subarray(k * n, (k + 1) * n), line.subarray(0, n));
-    });
-    orthonormalise(u, width, m);
-    // V = Wᵀ·U.
-    v.fill(0);
-    forRows(of, (row, line) => {
-      for (let k = 0; k < width; k++)
-        addScaled(v.subarray(k * n, (k + 1) * n), u[k * m + row] ?? 0, line.subarray(0, n));
-    });
-    // Rayleigh–Ritz: rotate both so that the rows of V are orthogonal; their squared lengths are σ².
-    const sigma = diagonalise(v, n, u, m, width);
-    const top = sigma[0] ?? 0;
-    const moved = sigma.slice(0, wanted).every((s, k) => Math.abs(s - (previous[k] ?? Infinity)) <= TOLERANCE * top);
-    previous = sigma;
-    if (moved) break;
-  }
-  const kept = previous.slice(0, wanted).reduce((sum, s) => sum + s, 0);
-  return {
-    u: u.slice(0, wanted * m),
-    rank: wanted,
-    residual: Math.sqrt(Math.max(0, total - kept) / (m * n)),
-    iterations,
-  };
-}
-
-/** One-sided Jacobi: rotates pairs of rows of `v` (and `u` alike) until v's rows are orthogonal, sorted by length. */
-function diagonalise(v: Float64Array, n: number, u: Float64Array, m: number, count: number): number[] {
-  const rowV = (k: number): Float64Array => v.subarray(k * n, (k + 1) * n);
-  const rowU = (k: number): Float64Array => u.subarray(k * m, (k + 1) * m);
-  for (let sweep = 0; sweep < 30; sweep++) {
-    let rotated = false;
-    for (let i = 0; i < count; i++) {
-      for (let j = i + 1; j < count; j++) {
-        const a = dot(rowV(i), rowV(i));
-        const b = dot(rowV(j), rowV(j));
-        const c = dot(rowV(i), rowV(j));
-        if (Math.abs(c) <= 1e-15 * Math.sqrt(a * b)) continue;
-        rotated = true;
-        const zeta = (b - a) / (2 * c);
-        const t = (zeta >= 0 ? 1 : -1) / (Math.abs(zeta) + Math.sqrt(1 + zeta * zeta));
-        const cosine = 1 / Math.sqrt(1 + t * t);
-        rotate(rowV(i), rowV(j), cosine, cosine * t);
-        rotate(rowU(i), rowU(j), cosine, cosine * t);
+      total += dot(line, line);
+      for (let k = first; k < end; k++) {
+        const y = dot(q.subarray(k * n, (k + 1) * n), line);
+        b[k * m + row] = y;
+        const at = (k - first) * n;
+        if (at < next.length) addScaled(next.subarray(at, at + n), y, line);
       }
+    });
+    if (!Number.isFinite(total)) {
+      throw new MoeError(
+        'input',
+        'source-not-finite',
+        'expert_init svd needs finite weights; a source matrix has NaN or infinite values.',
+        {
+          hint: 'Run doctor on the source to find them.',
+        },
+      );
     }
-    if (!rotated) break;
+    done = end;
   }
-  const sigma = Array.from({ length: count }, (_, k) => dot(rowV(k), rowV(k)));
-  const order = sigma.map((_, k) => k).sort((a, b) => (sigma[b] ?? 0) - (sigma[a] ?? 0) || a - b);
-  const oldV = v.slice(0, count * n);
-  const oldU = u.slice(0, count * m);
-  order.forEach((from, to) => {
-    v.set(oldV.subarray(from * n, (from + 1) * n), to * n);
-    u.set(oldU.subarray(from * m, (from + 1) * m), to * m);
+  const u = topDirections(b, m, most, wanted);
+  const projected = new Float64Array(wanted * n);
+  forRows(of, (row, line) => {
+    for (let k = 0; k < wanted; k++) addScaled(projected.subarray(k * n, (k + 1) * n), u[k * m + row] ?? 0, line);
   });
-  return order.map((k) => sigma[k] ?? 0);
+  const kept = dot(projected, projected);
+  return { u, rank: wanted, residual: Math.sqrt(Math.max(0, total - kept) / Math.max(1, m * n)), steps };
 }
 
-function rotate(a: Float64Array, b: Float64Array, cosine: number, sine: number): void {
-  for (let k = 0; k < a.length; k++) {
-    const x = a[k] ?? 0;
-    const y = b[k] ?? 0;
-    a[k] = cosine * x - sine * y;
-    b[k] = sine * x + cosine * y;
+/** The `wanted` directions in which the rows of `b` [count, m] are longest, orthonormal: eigenvectors of B·Bᵀ put to use. */
+function topDirections(b: Float64Array, m: number, count: number, wanted: number): Float64Array {
+  const row = (k: number): Float64Array => b.subarray(k * m, (k + 1) * m);
+  const gram = new Float64Array(count * count);
+  for (let i = 0; i < count; i++) for (let j = 0; j <= i; j++) gram[i * count + j] = dot(row(i), row(j));
+  const { vectors } = symmetricEigen(gram, count);
+  const u = new Float64Array(wanted * m);
+  for (let k = 0; k < wanted; k++) {
+    const target = u.subarray(k * m, (k + 1) * m);
+    // Eigenvalues ascend: the largest comes last.
+    for (let j = 0; j < count; j++) addScaled(target, vectors[j * count + count - 1 - k] ?? 0, row(j));
   }
+  orthonormalise(u, wanted, m);
+  return u;
 }
 
 /** Uᵀ·Z [rank, n] of the noise matrix: made once per expert, streaming Z. */
@@ -225,7 +222,7 @@ export class SvdNoiseValue extends ComputedValue {
     super(float, of.shape);
   }
 
-  override numbers(begin: number, end: number, out: Float64Array): void {
+  protected override compute(begin: number, end: number, out: Float64Array): void {
     const count = end - begin;
     const m = this.shape[0] ?? 0;
     const n = this.shape[1] ?? 0;
@@ -246,6 +243,5 @@ export class SvdNoiseValue extends ComputedValue {
     }
     for (let i = 0; i < count; i++) out[i] = (out[i] ?? 0) + factor * (z[i] ?? 0);
     floatPool.give(z);
-    roundFloats(this.float, out, count);
   }
 }

@@ -1,11 +1,10 @@
 /** Memory that an expression needs beyond the constant stream buffers, for planning. */
+import { krylovShape } from './matrix.ts';
 import type { Expr } from '../plan/expr.ts';
 import { elementCount, inferShape, walkExpr } from '../plan/infer.ts';
 import type { SourceLookup } from '../plan/infer.ts';
 
 const FLOAT64 = 8;
-/** Directions that the subspace iteration carries beyond the wanted rank (matrix.ts). */
-const OVERSAMPLING = 8;
 
 /** Bytes held at once by the most demanding node of the expression; 0 where everything streams. */
 export function exprPeakBytes(expr: Expr, sourceShapes: SourceLookup): number {
@@ -20,9 +19,10 @@ function nodePeakBytes(node: Expr, sourceShapes: SourceLookup): number {
   switch (node.op) {
     case 'svd-noise': {
       const [m = 0, n = 0] = inferShape(node.of, sourceShapes);
-      const width = Math.min(node.rank + OVERSAMPLING, m, n);
-      // U and V, each with the copy that sorting makes; then U and two projections of noise.
-      return FLOAT64 * width * 2 * (m + n);
+      const { width, steps } = krylovShape(m, n, node.rank);
+      const rank = Math.min(node.rank, m, n);
+      // The Krylov basis and W times it; then the singular vectors and two projections of noise.
+      return FLOAT64 * (Math.min(width * steps, n) * (m + n) + rank * (m + 3 * n));
     }
     case 'orthogonal':
       return FLOAT64 * elementCount(node.shape) * 2;

@@ -18,7 +18,8 @@ export interface ResolvedNormShard {
 export interface ResolvedSvd {
   readonly rank: number;
   readonly residual: number;
-  readonly iterations: number;
+  /** Krylov blocks that it was found with. */
+  readonly steps: number;
   /** sha256 over the basis vectors as little-endian float64. */
   readonly basisSha256: string;
 }
@@ -36,11 +37,35 @@ export class ResolvedLog {
   readonly normShard = new Map<string, ResolvedNormShard>();
   readonly svd = new Map<string, ResolvedSvd>();
 
+  private readonly taken = new Set<string>();
+
   constructor(known?: Resolved) {
-    if (known === undefined) return;
+    if (known !== undefined) this.restore(known);
+  }
+
+  /** Adds what an earlier run over the same sources has found. */
+  restore(known: Resolved): void {
     for (const [key, value] of Object.entries(known.redraw)) this.redraw.set(key, value);
     for (const [key, value] of Object.entries(known.normShard)) this.normShard.set(key, value);
     for (const [key, value] of Object.entries(known.svd)) this.svd.set(key, value);
+  }
+
+  /** Entries that no earlier call has given; null if there are none. */
+  takeNew(): Resolved | null {
+    const fresh = <T>(kind: string, map: ReadonlyMap<string, T>): Record<string, T> =>
+      Object.fromEntries(
+        [...map].filter(([key]) => {
+          const isNew = !this.taken.has(kind + key);
+          this.taken.add(kind + key);
+          return isNew;
+        }),
+      );
+    const news = {
+      redraw: fresh('redraw', this.redraw),
+      normShard: fresh('normShard', this.normShard),
+      svd: fresh('svd', this.svd),
+    };
+    return Object.values(news).some((entries) => Object.keys(entries).length > 0) ? news : null;
   }
 
   /** As plain data, keys sorted. */

@@ -5,7 +5,7 @@
 import type { Dtype } from 'safetensors-js';
 import { DTYPE_BITS } from 'safetensors-js';
 import { MoeError } from '../common/errors.ts';
-import { decodeFloats, encodeFloats, requireFloat } from './codec.ts';
+import { decodeFloats, encodeFloats, requireFloat, roundFloats } from './codec.ts';
 import type { FloatDtype } from './codec.ts';
 
 /** Elements handled at once by arithmetic: 512 KiB of float64. */
@@ -82,7 +82,7 @@ export abstract class Value {
   }
 }
 
-/** A value computed in float64 and rounded once: subclasses give rounded `numbers`, storage follows. */
+/** A value computed in float64 and rounded once: subclasses give the unrounded numbers. */
 export abstract class ComputedValue extends Value {
   constructor(
     readonly float: FloatDtype,
@@ -91,14 +91,19 @@ export abstract class ComputedValue extends Value {
     super(float, shape);
   }
 
-  /** Computes elements [begin, end) (at most BLOCK_ELEMENTS), rounded to `float`. */
-  abstract override numbers(begin: number, end: number, out: Float64Array, scattered?: boolean): void;
+  /** Computes elements [begin, end) (at most BLOCK_ELEMENTS) without rounding them to `float`. */
+  protected abstract compute(begin: number, end: number, out: Float64Array, scattered: boolean): void;
+
+  override numbers(begin: number, end: number, out: Float64Array, scattered = false): void {
+    this.compute(begin, end, out, scattered);
+    roundFloats(this.float, out, end - begin);
+  }
 
   override read(begin: number, end: number, out: Buffer, scattered = false): void {
     const values = floatPool.take(Math.min(BLOCK_ELEMENTS, end - begin));
     for (let at = begin; at < end; at += BLOCK_ELEMENTS) {
       const stop = Math.min(end, at + BLOCK_ELEMENTS);
-      this.numbers(at, stop, values, scattered);
+      this.compute(at, stop, values, scattered);
       encodeFloats(this.float, values, stop - at, out.subarray((at - begin) * this.width, (stop - begin) * this.width));
     }
     floatPool.give(values);

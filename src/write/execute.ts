@@ -213,6 +213,7 @@ class Run {
       folder: place.staging,
       journal: this.journal,
       sources,
+      resolved: this.evaluator.resolved,
       clones,
       finished: this.finished,
       progress,
@@ -287,6 +288,8 @@ class Run {
     for (const mark of this.finished.values()) {
       for (const [from, name, hex] of mark.sources) this.sources.restoreDigest(from, name, hex);
     }
+    // Of every mark, also of files that are redone: the source is the same.
+    for (const { resolved } of journal.files.values()) if (resolved !== null) this.evaluator.resolved.restore(resolved);
     this.notes.push(
       `Resumed: ${String(this.finished.size)} of ${String(layout.files.length)} files were finished already.`,
     );

@@ -8,6 +8,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
 import { MoeError } from '../common/errors.ts';
 import { writeFailure } from './failure.ts';
+import { resolvedSchema } from './manifest.ts';
 
 export const JOURNAL_SCHEMA = 'moe-workbench/journal@1';
 
@@ -29,6 +30,8 @@ const fileLineSchema = z.object({
   digests: z.array(z.array(sha256)),
   /** Digests of source tensors that became known so far: [parent, name, sha256]. */
   sources: z.array(z.tuple([z.number(), z.string(), sha256])),
+  /** Statistics that became known so far. */
+  resolved: resolvedSchema.nullable(),
 });
 
 export type JournalHeader = z.infer<typeof headerSchema>;

@@ -50,12 +50,13 @@ const sourceSchema = z.object({
   replaced: z.array(z.object({ name: plainName, bytes: size, content: z.string(), sha256 })),
 });
 
-const resolvedSchema = z.object({
+/** What the data decided: see evaluate/resolved.ts. */
+export const resolvedSchema = z.object({
   redraw: z.record(z.string(), z.object({ mean: z.number(), std: z.number() })),
   normShard: z.record(z.string(), z.object({ owners: z.string() })),
   svd: z.record(
     z.string(),
-    z.object({ rank: z.number(), residual: z.number(), iterations: z.number(), basisSha256: sha256 }),
+    z.object({ rank: z.number(), residual: z.number(), steps: z.number(), basisSha256: sha256 }),
   ),
 });
 

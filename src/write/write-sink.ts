@@ -2,7 +2,7 @@
 import { copyFile, constants as fs, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MoeError } from '../common/errors.ts';
-import type { SourceSet } from '../evaluate/index.ts';
+import type { ResolvedLog, SourceSet } from '../evaluate/index.ts';
 import { cloneFile } from './clone.ts';
 import type { Content, PlanContents, PlannedFile } from './contents.ts';
 import { writeFailure } from './failure.ts';
@@ -17,6 +17,7 @@ export interface WriteSinkInput {
   readonly folder: string;
   readonly journal: JournalWriter;
   readonly sources: SourceSet;
+  readonly resolved: ResolvedLog;
   readonly clones: boolean;
   /** Files of an earlier run that count. */
   readonly finished: ReadonlyMap<string, JournalFile>;
@@ -213,6 +214,7 @@ export class WriteSink implements Sink {
       mtimeMs,
       digests: planned.tensors.map((_, index) => this.digestsOf(planned, index)),
       sources: this.newSourceDigests(planned),
+      resolved: this.input.resolved.takeNew(),
     };
   }
 

@@ -43,6 +43,23 @@ describe.each([
     expect(wrong).toEqual([]);
   });
 
+  it('is the same in bulk, for every pattern and all halfway cases', () => {
+    const inputs: number[] = [NaN, 1e308, -1e308, 1e-320, 0, -0];
+    for (let bits = 0; bits < 65536; bits++) {
+      const x = values[bits] ?? NaN;
+      const next = values[bits + 1] ?? NaN;
+      inputs.push(x, x + (next - x) / 2, x + (next - x) * (0.5 + 2 ** -40), x + (next - x) * (0.5 - 2 ** -40));
+    }
+    const out = Buffer.from(new ArrayBuffer(inputs.length * 2));
+    encodeFloats(dtype, Float64Array.from(inputs), inputs.length, out);
+    const rounded = Float64Array.from(inputs);
+    roundFloats(dtype, rounded, inputs.length);
+    const wrong = inputs.filter(
+      (x, i) => out.readUInt16LE(i * 2) !== toBits(x) || !Object.is(rounded[i], values[toBits(x)]),
+    );
+    expect(wrong).toEqual([]);
+  });
+
   it('overflows to infinity from half a unit beyond the largest value', () => {
     const largest = dtype === 'F16' ? 65504 : (values[0x7f7f] ?? NaN);
     const half = dtype === 'F16' ? 16 : 2 ** 119;

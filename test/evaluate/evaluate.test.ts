@@ -102,15 +102,13 @@ function grow(of: Typed): fc.Arbitrary<Typed> {
       shape: [shape.reduce((a, b) => a * b, 1)],
       dtype,
     }),
-    fc
-      .constantFrom(...dims)
-      .chain((dim) =>
-        indexFor(shape[dim] ?? 0).map(({ index, count }): Typed => ({
-          expr: { op: 'take', of: expr, dim, index },
-          shape: shape.with(dim, count),
-          dtype,
-        })),
-      ),
+    fc.constantFrom(...dims).chain((dim) =>
+      indexFor(shape[dim] ?? 0).map(({ index, count }): Typed => ({
+        expr: { op: 'take', of: expr, dim, index },
+        shape: shape.with(dim, count),
+        dtype,
+      })),
+    ),
     fc.constantFrom(2, 0.5, 1, 1 / 3, -Math.SQRT2).map((by): Typed => ({ ...of, expr: { op: 'scale', of: expr, by } })),
     fc.constantFrom(1, -0.1).map((by): Typed => ({ ...of, expr: { op: 'offset', of: expr, by } })),
     fc.constantFrom(...DTYPES).map((to): Typed => ({ shape, dtype: to, expr: { op: 'cast', of: expr, dtype: to } })),

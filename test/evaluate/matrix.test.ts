@@ -1,5 +1,7 @@
+import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Evaluator } from '../../src/evaluate/index.ts';
+import { symmetricEigen } from '../../src/evaluate/eigen.ts';
 import { svdBasis } from '../../src/evaluate/matrix.ts';
 import type { Expr } from '../../src/plan/expr.ts';
 import { fillNormal, randomStream } from '../../src/random/index.ts';
@@ -103,5 +105,52 @@ describe('orthogonal', () => {
     z.forEach((value, i) => {
       expect(x[i]).toBeCloseTo(value / norm, 14);
     });
+  });
+});
+
+describe('eigenvectors of symmetric matrices', () => {
+  it('satisfy A·v = λ·v, are orthonormal and ascend, for random, degenerate and diagonal matrices', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 12 }),
+        fc.constantFrom('random', 'low rank', 'diagonal', 'equal'),
+        fc.nat(),
+        (n, kind, seed) => {
+          const z = new Float64Array(n * n);
+          fillNormal(z, randomStream(seed, 'eigen'), 0);
+          const a = new Float64Array(n * n);
+          for (let i = 0; i < n; i++) {
+            for (let j = 0; j < n; j++) {
+              const sum = (z[i * n + j] ?? 0) + (z[j * n + i] ?? 0);
+              const product = (z[i] ?? 0) * (z[j] ?? 0);
+              a[i * n + j] =
+                kind === 'random'
+                  ? sum
+                  : kind === 'low rank'
+                    ? product
+                    : i === j
+                      ? kind === 'equal'
+                        ? 3
+                        : (z[i] ?? 0)
+                      : 0;
+            }
+          }
+          const { values, vectors } = symmetricEigen(a, n);
+          const column = (k: number): number[] => Array.from({ length: n }, (_, i) => vectors[i * n + k] ?? 0);
+          for (let k = 0; k < n; k++) {
+            if (k > 0) expect(values[k]).toBeGreaterThanOrEqual(values[k - 1] ?? NaN);
+            const v = column(k);
+            for (let i = 0; i < n; i++) {
+              const image = v.reduce((sum, x, j) => sum + x * (a[i * n + j] ?? 0), 0);
+              expect(Math.abs(image - (values[k] ?? NaN) * (v[i] ?? 0))).toBeLessThan(1e-12 * n);
+            }
+            for (let j = 0; j <= k; j++) {
+              const inner = column(j).reduce((sum, x, i) => sum + x * (v[i] ?? 0), 0);
+              expect(Math.abs(inner - (j === k ? 1 : 0))).toBeLessThan(1e-13 * n);
+            }
+          }
+        },
+      ),
+    );
   });
 });

@@ -2,13 +2,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll } from 'vitest';
 import type { Checkpoint, SourceTensor, StorageDtype } from '../../src/checkpoint/types.ts';
 import { fillNormal, randomStream } from '../../src/random/index.ts';
 import type { Tensor } from './naive.ts';
 import { roundTo, toBytes } from './naive.ts';
 
 const ROOT = mkdtempSync(join(tmpdir(), 'moe-evaluate-'));
-process.on('exit', () => {
+afterAll(() => {
   rmSync(ROOT, { recursive: true, force: true });
 });
 let counter = 0;

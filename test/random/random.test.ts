@@ -13,6 +13,7 @@ import {
   randomStream,
   randomSubset,
 } from '../../src/random/index.ts';
+import { plainPhilox, wasmPhilox } from '../../src/random/philox-wasm.ts';
 
 describe('Philox4x32-10', () => {
   // kat_vectors of Random123 1.14.
@@ -36,6 +37,33 @@ describe('Philox4x32-10', () => {
     const out = new Uint32Array(4);
     philoxBlock(c0, c1, c2, c3, k0, k1, out);
     expect([...out]).toEqual(words);
+  });
+});
+
+describe('Philox in bulk', () => {
+  const word = fc.integer({ min: 0, max: 0xffffffff });
+
+  it('gives the words of single blocks, with and without WebAssembly, across the carry of the counter', () => {
+    const wasm = wasmPhilox();
+    const plain = plainPhilox();
+    if (wasm === null) throw new Error('WebAssembly is missing in this Node');
+    const counters = fc.oneof(word, fc.integer({ min: 0xfffffff0, max: 0xffffffff }));
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 40 }),
+        fc.tuple(counters, counters, word, word, word, word),
+        (blocks, values) => {
+          const [c0, c1, c2, c3, k0, k1] = values;
+          const expected = new Uint32Array(blocks * 4);
+          for (let n = 0; n < blocks; n++) {
+            const carry = c0 + n > 0xffffffff ? 1 : 0;
+            philoxBlock((c0 + n) | 0, (c1 + carry) | 0, c2, c3, k0, k1, expected.subarray(n * 4, n * 4 + 4));
+          }
+          expect(wasm(blocks, ...values).slice(0, blocks * 4)).toEqual(expected);
+          expect(plain(blocks, ...values).slice(0, blocks * 4)).toEqual(expected);
+        },
+      ),
+    );
   });
 });
 

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildIndex, encodeHeader } from 'safetensors-js';
+import { afterAll } from 'vitest';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import type { JsonObject } from '../../src/common/json.ts';
@@ -27,8 +28,8 @@ export interface DenseOptions {
   readonly tiedHead?: 'equal' | 'different';
 }
 
-const ROOT = mkdtempSync(join(tmpdir(), 'moe-test-'));
-process.on('exit', () => {
+const ROOT = mkdtempSync(join(tmpdir(), 'moe-write-test-'));
+afterAll(() => {
   rmSync(ROOT, { recursive: true, force: true });
 });
 let counter = 0;

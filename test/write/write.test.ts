@@ -445,6 +445,17 @@ describe('resume', () => {
     expect((await failure(item.write({ resume: true }))).code).toBe('output-exists');
   });
 
+  it('keeps the statistics of finished files', async () => {
+    const item = await make({ ...changes, experts: 4, expert_init: { method: 'drop', ratio: 0.5, variant: 'paper' } });
+    const reference = join(dirname(item.dense), 'reference');
+    await item.write({}, reference);
+    await stopAt(item, `file ${item.plan.files[2]?.name ?? ''}`);
+    expect((await item.write({ resume: true })).resumedFiles).toBeGreaterThan(0);
+    const resolved = (folder: string): unknown => readManifest(join(folder, 'moe-manifest.json')).resolved;
+    expect(resolved(item.out)).toEqual(resolved(reference));
+    expect((await verifyOutput(item.out, { sources: item.sources })).problems).toEqual([]);
+  });
+
   it('does not read sources again whose every output is finished', async () => {
     const item = await make(changes);
     await stopAt(item, 'manifest');
