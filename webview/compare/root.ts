@@ -117,6 +117,9 @@ export class MoeCompare extends LitElement {
         flex: 1 1 auto;
         min-height: 160px;
       }
+      .card table {
+        max-width: 360px;
+      }
       .bar vscode-text-field {
         flex: 1 1 220px;
       }

@@ -6,7 +6,7 @@ import type { PlanRow, PlanSummary, WirePlanTensor } from '../../src/protocol/pl
 import { plannerRow } from '../../src/protocol/planner.ts';
 import type { Endpoint } from '../../src/protocol/page.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
-import { bytesLong, bytesText, grouped, shapeText, visible } from '../lib/format.ts';
+import { bytesLong, bytesText, grouped, plural, shapeText, visible } from '../lib/format.ts';
 import { Pages } from '../lib/pages.ts';
 import { PlanLines } from '../lib/plan-rows.ts';
 import type { PlanLine } from '../lib/plan-rows.ts';
@@ -134,7 +134,7 @@ export class MoePlanRows extends LitElement {
         [t('Dense'), `${row.layers === '' ? '' : `${t('layers {0}', row.layers)}: `}${visible(row.source)}`],
         [t('MoE'), `${row.experts === '' ? '' : `${t('experts {0}', row.experts)}: `}${visible(row.target)}`],
         [t('How'), row.copied ? t('{0} (same bytes)', row.how) : row.how],
-        [t('Size'), t('{0} in {1} tensors', bytesLong(row.bytes), grouped(row.tensors))],
+        [t('Size'), t('{0} in {1}', bytesLong(row.bytes), plural(row.tensors, t('tensor')))],
       );
     } else if (line.tensor !== null) {
       const { tensor } = line;

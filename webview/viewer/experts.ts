@@ -448,7 +448,7 @@ export class MoeViewerExperts extends LitElement {
                     { id: 'norm', title: t('Norm'), track: 'minmax(70px, 1fr)', end: true },
                     { id: 'distance', title: t('To parent'), track: 'minmax(92px, 1fr)', end: true },
                     { id: 'nearest', title: t('Nearest'), track: 'minmax(110px, 1fr)', end: true, from: 380 },
-                    { id: 'effectiveRank', title: t('Eff. rank'), track: 'minmax(72px, 1fr)', end: true, from: 520 },
+                    { id: 'effectiveRank', title: t('Eff. rank'), track: 'minmax(84px, 1fr)', end: true, from: 520 },
                     { id: 'routerNorm', title: t('Router'), track: 'minmax(70px, 1fr)', end: true, from: 440 },
                     { id: 'flags', title: t('Flags'), track: 'minmax(96px, 1.4fr)' },
                   ] satisfies GridColumn[]
