@@ -5,24 +5,6 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemCodeOf } from '../common/errors.ts';
 
-const CANNOT = new Set([
-  'ENOTSUP',
-  'EOPNOTSUPP',
-  'ENOSYS',
-  'EXDEV',
-  'EINVAL',
-  'ENOTTY',
-  'EPERM',
-  'EACCES',
-  'EBADF',
-  'EMLINK',
-]);
-
-/** True where the error of a forced clone means "not here" rather than a failure of the disk. */
-export function cloneUnsupported(error: unknown): boolean {
-  return CANNOT.has(systemCodeOf(error) ?? '');
-}
-
 /** Clones a file to a new name; throws where the file system does not share blocks. */
 export async function cloneFile(from: string, to: string): Promise<void> {
   await copyFile(from, to, fs.COPYFILE_EXCL | fs.COPYFILE_FICLONE_FORCE);

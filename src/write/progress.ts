@@ -1,7 +1,7 @@
 /** Progress of a write or verify, at most ten times a second. */
 
 export interface ProgressEvent {
-  readonly phase: 'check' | 'write' | 'finish' | 'verify' | 'revert';
+  readonly phase: 'write' | 'verify' | 'revert';
   readonly bytesDone: number;
   readonly bytesTotal: number;
   readonly tensorsDone: number;
