@@ -1,4 +1,7 @@
-/** Badges in the Explorer: M for MoE, ! for what is incomplete. Only for checkpoints that are or were open. */
+/**
+ * Badges in the Explorer: Mo for MoE (one letter alone would read as Git's), ! for what is incomplete. Only for checkpoints
+ * that are or were open.
+ */
 import * as vscode from 'vscode';
 import { resolve } from 'node:path';
 import { kindWords } from './checkpoint-words.ts';
@@ -65,5 +68,5 @@ function markOf({ overview, error }: CheckpointSession): Mark | null {
       tooltip: vscode.l10n.t('{0} of {1} weight files are missing or damaged', missing, overview.files.length),
       warn: true,
     };
-  return overview.kind === 'moe' ? { badge: 'M', tooltip: kindWords(overview), warn: false } : null;
+  return overview.kind === 'moe' ? { badge: 'Mo', tooltip: kindWords(overview), warn: false } : null;
 }

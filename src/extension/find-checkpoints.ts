@@ -11,15 +11,19 @@ export interface FoundCheckpoint {
   readonly files: number;
 }
 
+/** A job's working folder (src/write/place.ts): half a checkpoint, and nobody's to open. */
+const WORKING = /(?:^|[\\/])\.[^\\/]+\.moe-partial-[^\\/]+[\\/]/;
+
 const SHARD = /^(.*?)-\d{5}-of-\d{5}\.(safetensors|gguf)$/i;
 
 /**
  * Groups weight files into checkpoints. A folder with a config, an index or shards is one checkpoint; other files (several
- * .gguf of one model, adapters) are one each.
+ * .gguf of one model, adapters) are one each. Working folders of running and interrupted jobs are left out.
  */
 export function groupFiles(paths: readonly string[]): FoundCheckpoint[] {
   const folders = new Map<string, string[]>();
   for (const path of paths) {
+    if (WORKING.test(path)) continue;
     const folder = dirname(path);
     const list = folders.get(folder);
     if (list === undefined) folders.set(folder, [path]);

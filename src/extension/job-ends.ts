@@ -29,8 +29,9 @@ async function ended(job: JobView, editors: CheckpointEditors, texts: TextDocume
     // Views of what stood there before see the change by themselves.
     const open = setting('upcycle.openResult');
     const path = resultPath(job);
+    // The report first, so that the checkpoint ends up in front of it.
+    if (open === 'resultAndReport' && job.outcome !== null) await texts.showReport(job.id, job.title, { kept: true });
     if (open !== 'never' && path !== null) await editors.open(path);
-    if (open === 'resultAndReport' && job.outcome !== null) await texts.showReport(job.id, job.title, true);
   } else await texts.showReport(job.id, job.title);
   const long = (secondsOf(job) ?? 0) >= setting('jobs.notifyAfterSeconds');
   if (job.status === 'checked-bad' || job.outcome?.ok === false)

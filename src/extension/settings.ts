@@ -10,7 +10,7 @@ export const SETTINGS = {
   'checkpoints.hubCachePath': '',
   'problems.show': true,
   'upcycle.verify': true,
-  'upcycle.keepPartial': true,
+  'upcycle.keepPartial': false,
   'upcycle.openResult': 'resultAndReport',
   'jobs.concurrency': 1,
   'jobs.keep': 200,

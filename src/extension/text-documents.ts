@@ -62,14 +62,15 @@ export class TextDocuments implements vscode.TextDocumentContentProvider {
     );
   }
 
-  async showReport(id: string, title: string, beside = false): Promise<void> {
+  /** `kept`: not in the preview tab, which the next file would take. */
+  async showReport(id: string, title: string, { kept = false } = {}): Promise<void> {
     const uri = vscode.Uri.from({
       scheme: TEXT_SCHEME,
       authority: 'report',
       path: `/${clean(title)} report.txt`,
       query: id,
     });
-    await this.show(uri, beside);
+    await this.show(uri, kept);
   }
 
   async showText(title: string, text: string): Promise<void> {
@@ -79,12 +80,9 @@ export class TextDocuments implements vscode.TextDocumentContentProvider {
     await this.show(uri);
   }
 
-  private async show(uri: vscode.Uri, beside = false): Promise<void> {
+  private async show(uri: vscode.Uri, kept = false): Promise<void> {
     const document = await vscode.workspace.openTextDocument(uri);
-    await vscode.window.showTextDocument(document, {
-      preview: true,
-      ...(beside ? { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true } : {}),
-    });
+    await vscode.window.showTextDocument(document, { preview: !kept });
   }
 }
 

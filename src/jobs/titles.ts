@@ -33,7 +33,17 @@ function sourceOf(params: Extract<JobParams, { kind: 'upcycle' }>): string {
   const { from } = params;
   if (from.type === 'plan') return `plan ${basename(from.file)}`;
   if (from.src !== null) return checkpointName(from.src);
+  const base = baseIn(from.text ?? '');
+  if (base !== null) return checkpointName(base);
   return from.file === null ? 'a recipe' : basename(from.file).replace(/\.moe\.ya?ml$/i, '');
+}
+
+/** The base that a recipe names in one line, as recipes of ours and mergekit's do. Only for the title: a guess may fail. */
+function baseIn(text: string): string | null {
+  const value = /^base(?:_model)?:[ \t]+(.+)$/m.exec(text)?.[1] ?? '';
+  const bare = value.replace(/[ \t]+#.*$/, '').trim();
+  const name = (/^(["'])(.*)\1$/.exec(bare)?.[2] ?? bare).replace(/[\\/]+$/, '');
+  return /^[\[{|>&*!]/.test(name) || name === '' || name === '.' ? null : name;
 }
 
 /** Weight files are all called alike: the folder names the model. */

@@ -179,6 +179,8 @@ describe('checkpoints of a workspace', () => {
       '/w/c/q4.gguf',
       '/w/c/big-00001-of-00002.gguf',
       '/w/c/big-00002-of-00002.gguf',
+      '/w/.moe.moe-partial-0123456789ab/out/config.json',
+      '/w/.moe.moe-partial-0123456789ab/out/model.safetensors',
     ]);
     expect(found.map(({ path, files }) => [path, files])).toEqual([
       ['/w/a', 2],
