@@ -11,8 +11,12 @@ import { nameOf } from './checkpoint-session.ts';
 import type { Services } from './services.ts';
 import { chooseCheckpoint } from './choose-checkpoint.ts';
 import { COMMANDS, CONTEXT_KEYS } from './ids.ts';
-import { openSample } from './sample.ts';
-import { upcycleWizard } from './upcycle-wizard.ts';
+
+/** Loaded when first needed: it brings YAML with it. */
+async function upcycle(path: string): Promise<void> {
+  const { upcycleWizard } = await import('./upcycle-wizard.ts');
+  await upcycleWizard(path);
+}
 
 /** Checkpoints are always told by their folder where a part of one was clicked. */
 export async function checkpointAt(uri: vscode.Uri): Promise<string> {
@@ -74,17 +78,18 @@ export function checkpointCommands(parts: CommandParts): CommandTable {
       if (path !== null) await editors.open(path);
     },
     openSample: async () => {
+      const { openSample } = await import('./sample.ts');
       const folder = await openSample(services);
       checkpoints.refresh();
       await editors.open(folder);
     },
     upcycle: async (argument) => {
       const path = await target(argument, vscode.l10n.t('Upcycle to MoE'));
-      if (path !== null) await upcycleWizard(path);
+      if (path !== null) await upcycle(path);
     },
     newRecipe: async () => {
       const path = await chooseCheckpoint(vscode.l10n.t('Upcycle to MoE'), services, files);
-      if (path !== null) await upcycleWizard(path);
+      if (path !== null) await upcycle(path);
     },
     previewPlan: async (argument, field) => {
       const uri = await needRecipe(argument);

@@ -1,7 +1,6 @@
 /** The jobs of this window: opened on first need, held back in Restricted Mode. No vscode here. */
 import { MoeError } from '../common/errors.ts';
-import { JobService } from '../jobs/index.ts';
-import type { AddOptions, LogPiece } from '../jobs/index.ts';
+import type { AddOptions, JobService, LogPiece } from '../jobs/index.ts';
 import type { JobLogLine, JobParams, JobResult, JobView } from '../protocol/jobs.ts';
 import { Emitter } from './emitter.ts';
 
@@ -49,7 +48,9 @@ export class JobsHost {
 
   private async make(): Promise<JobService> {
     const { entry, folder, concurrency, keep, log } = this.options;
-    const service = await JobService.open({
+    // Loaded when first needed, after activation.
+    const jobs = await import('../jobs/index.ts');
+    const service = await jobs.JobService.open({
       entry,
       folder,
       concurrency,

@@ -43,12 +43,6 @@ export function recipeFileName(base: string, experts: number): string {
   return `${clean === '' ? 'model' : clean}-${String(experts)}x.moe.yaml`;
 }
 
-/** The folder that a recipe's output goes to unless another is chosen: beside it, by its name. */
-export function defaultOutput(recipeFile: string): string {
-  const name = basename(recipeFile).replace(/\.moe\.ya?ml$/i, '');
-  return `${dirname(recipeFile)}${sep}${name === '' ? 'moe' : name}`;
-}
-
 /** Experts and top-k that a preset states, or null. */
 export function presetNumbers(preset: Preset | undefined): { experts: number | null; topK: number | null } {
   const number = (value: unknown): number | null => (typeof value === 'number' ? value : null);

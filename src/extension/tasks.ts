@@ -6,7 +6,7 @@ import { MoeError, messageOf } from '../common/errors.ts';
 import type { JobParams } from '../protocol/jobs.ts';
 import { TASK_TYPE } from './ids.ts';
 import { shareDone, statusText } from './job-words.ts';
-import { defaultOutput } from './recipe-draft.ts';
+import { defaultOutput } from './default-output.ts';
 import type { Services } from './services.ts';
 import { setting } from './settings.ts';
 import { findRecipes } from './workspace-files.ts';

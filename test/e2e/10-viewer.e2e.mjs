@@ -157,14 +157,15 @@ export const tests = [
     name: 'activation takes less than 100 ms by VS Code’s own report',
     prepare,
     async run(w) {
-      const view = await openSample(w);
-      await view.locator('moe-viewer-overview').waitFor();
+      await w.ready('tiny-llama');
       // Its clock runs while browser, server and whatever else shares the processor: the quickest of three starts counts, and
       // the bound grows with the load as all bounds here do.
       const times = [];
       for (let start = 0; start < 3; start++) {
-        if (start > 0) await w.reload();
-        await w.view('viewer', { ms: 60_000 });
+        if (start > 0) {
+          await w.reload();
+          await w.ready('tiny-llama');
+        }
         await w.command('Developer: Show Running Extensions');
         const row = w.page.locator('.runtime-extensions-editor .monaco-list-row').filter({ hasText: 'MoE Workbench' });
         const text = await w.until(

@@ -11,13 +11,8 @@ import { parseLink } from '../../src/extension/link.ts';
 import { sidesOf } from '../../src/extension/native-compare.ts';
 import { escapeHtml, pageHtml } from '../../src/extension/page-html.ts';
 import { hoverText, placeAt, suggestionsAt } from '../../src/extension/recipe-completion.ts';
-import {
-  countProblem,
-  defaultOutput,
-  portable,
-  recipeDraft,
-  recipeFileName,
-} from '../../src/extension/recipe-draft.ts';
+import { defaultOutput } from '../../src/extension/default-output.ts';
+import { countProblem, portable, recipeDraft, recipeFileName } from '../../src/extension/recipe-draft.ts';
 import { replacementOf } from '../../src/extension/text-edit.ts';
 import { MoeError } from '../../src/common/errors.ts';
 import type { JobView } from '../../src/protocol/jobs.ts';
