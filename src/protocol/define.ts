@@ -44,7 +44,7 @@ export interface NotificationDef<P> {
 
 export type ParamsOf<D> =
   D extends RequestDef<infer P, unknown, unknown> ? P : D extends NotificationDef<infer P> ? P : never;
-export type ResultOf<D> = D extends RequestDef<never, infer R, unknown> ? R : never;
+export type ResultOf<D> = D extends RequestDef<unknown, infer R, unknown> ? R : never;
 
 /** Milliseconds without a sign of life after which a request fails unless its definition says otherwise. */
 export const DEFAULT_TIMEOUT_MS = 30_000;

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as z from 'zod/mini';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import type { CheckpointFile, Problem } from '../../src/checkpoint/types.ts';
@@ -12,8 +13,8 @@ import { inspectCheckpoint } from '../../src/inspect/index.ts';
 import type { Exactness, FlopsPerToken, PlanWarning } from '../../src/plan/types.ts';
 import { expertSummary } from '../../src/protocol/checkpoint.ts';
 import type { Overview } from '../../src/protocol/checkpoint.ts';
-import { errorPageOf, fromWireError, toWireError } from '../../src/protocol/index.ts';
-import type { WireError } from '../../src/protocol/index.ts';
+import { defineRequest, errorPageOf, fromWireError, toWireError } from '../../src/protocol/index.ts';
+import type { ParamsOf, ResultOf, WireError } from '../../src/protocol/index.ts';
 import type { CompareSummary } from '../../src/protocol/comparing.ts';
 import type { JobProgress } from '../../src/protocol/jobs.ts';
 import type { PlanSummary, WireRecipeProblem } from '../../src/protocol/planning.ts';
@@ -23,6 +24,16 @@ import type { DiffReport } from '../../src/diff/index.ts';
 import type { RecipeProblem } from '../../src/recipe/problems.ts';
 import { writeSampleCheckpoint } from '../../src/sample/sample.ts';
 import type { ProgressEvent } from '../../src/write/index.ts';
+
+/** Compiles only where both types are the same. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : never;
+const _ask = defineRequest('test/ask', z.object({ name: z.string() }), z.object({ found: z.boolean() }));
+const _tell = defineRequest('test/tell', z.object({}), z.string(), { progress: z.number() });
+export const readBack: [
+  Same<ParamsOf<typeof _ask>, { readonly name: string }>,
+  Same<ResultOf<typeof _ask>, { readonly found: boolean }>,
+  Same<ResultOf<typeof _tell>, string>,
+] = [true, true, true];
 
 /** Compiles only where the core's type can be sent as the wire's. */
 type Sendable<Core extends Wire, Wire> = [Core, Wire];
