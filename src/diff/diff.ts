@@ -42,6 +42,8 @@ export interface DiffReport {
     readonly notes: readonly ExpertNote[];
     /** Expert tensors in layouts that are not laid beside dense projections. */
     readonly skipped: readonly string[];
+    /** How many tensors of either side are compared as experts and therefore are neither added nor removed. */
+    readonly paired: { readonly a: number; readonly b: number };
   };
   /** Tensors that could not be compared as numbers, with the reason. */
   readonly notCompared: readonly { readonly name: string; readonly reason: string }[];
@@ -220,27 +222,42 @@ class Diff {
     const b = this.b.ffns();
     const differing = new Set([...added, ...removed]);
     const paired = new Set<string>();
-    const pair = (ffns: LayerFfns): void => {
-      for (const name of ffns.names) if (differing.has(name)) paired.add(name);
+    const pair = (ffns: LayerFfns): number => {
+      let count = 0;
+      for (const name of ffns.names)
+        if (differing.has(name)) {
+          paired.add(name);
+          count++;
+        }
+      return count;
     };
     const skipped = [...a.skipped, ...b.skipped];
     if (a.hasExperts && b.hasExperts) {
-      pair(a);
-      pair(b);
+      const counts = { a: pair(a), b: pair(b) };
       const likes = this.withValues ? await this.likes(a, b) : [];
-      return { report: { mode: 'moe-vs-moe', dense: null, distances: [], likes, notes: [], skipped }, paired };
+      return {
+        report: { mode: 'moe-vs-moe', dense: null, distances: [], likes, notes: [], skipped, paired: counts },
+        paired,
+      };
     }
     if (a.hasExperts === b.hasExperts) return null;
     const denseIsA = b.hasExperts;
     const [dense, moe] = denseIsA ? [a, b] : [b, a];
     if (!dense.hasDense) return null;
-    pair(a);
-    pair(b);
+    const counts = { a: pair(a), b: pair(b) };
     const { experts, notes } = this.withValues
       ? await compareExperts(dense, moe, (layer, expert) => this.say(layer, expert), this.options.signal)
       : { experts: [], notes: [] };
     return {
-      report: { mode: 'dense-vs-moe', dense: denseIsA ? 'a' : 'b', distances: experts, likes: [], notes, skipped },
+      report: {
+        mode: 'dense-vs-moe',
+        dense: denseIsA ? 'a' : 'b',
+        distances: experts,
+        likes: [],
+        notes,
+        skipped,
+        paired: counts,
+      },
       paired,
     };
   }

@@ -33,6 +33,8 @@ export const compareSummary = z.object({
   /** Expert tensors in layouts that are not laid beside dense projections. */
   skipped: list(text, 1000),
   moreSkipped: count,
+  /** Tensors of either side that are compared as experts and are no rows of their own. */
+  asExperts: z.object({ a: count, b: count }),
   notes: list(text, 1000),
   valuesCompared: flag,
 });

@@ -65,6 +65,7 @@ export class Comparison {
       config: report.config === null ? null : report.config.slice(0, 10_000),
       skipped: skipped.slice(0, MAX_SKIPPED),
       moreSkipped: Math.max(0, skipped.length - MAX_SKIPPED),
+      asExperts: report.experts?.paired ?? { a: 0, b: 0 },
       notes: report.notCompared.filter(({ name }) => name === '*').map(({ reason }) => reason),
       valuesCompared: this.withValues,
     };

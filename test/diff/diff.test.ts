@@ -238,6 +238,8 @@ describe('dense against experts', () => {
     ] as const) {
       const report = await diff(a, b);
       expect(report.experts).toMatchObject({ mode: 'dense-vs-moe', dense: side, notes: [], skipped: [] });
+      // 2 layers of 3 matrices; 2 experts in each. They are neither added nor removed.
+      expect(report.experts?.paired).toEqual(side === 'a' ? { a: 6, b: 12 } : { a: 12, b: 6 });
       expect(report.experts?.distances).toHaveLength(4);
       for (const d of report.experts?.distances ?? []) {
         expect(d).toMatchObject({

@@ -547,7 +547,7 @@ if (only.includes('compare')) {
     await tab.getByRole('button', { name: 'changed' }).click();
     await tab.getByText('1 rows').waitFor();
     await tab.click('#tab-experts');
-    await tab.getByText('48 of 96 experts are the same').waitFor();
+    await tab.getByText('48 of 96 experts equal their dense parent').waitFor();
     await tab.locator('moe-heat-map [role=gridcell]').focus();
     await tab.keyboard.press('End');
     check(`${name}: cell in words`, (await focused(tab)).includes('Layer 0, expert 7'), await focused(tab));
@@ -575,7 +575,58 @@ if (only.includes('compare')) {
   });
 }
 
+if (only.includes('compare')) {
+  await open('compare', { scenario: 'copies', theme: 'light' }, async (tab, name) => {
+    await tab.click('#tab-experts');
+    await tab.getByText('All 96 experts equal their dense parent').waitFor();
+    await tab.getByText('0 everywhere').waitFor();
+    await shoot(tab, 'compare-copies');
+    await accessible(tab, name);
+  });
+  await open('compare', { width: 860, height: 620, zoom: 2 }, async (tab, name) => {
+    const header = await tab.locator('header').boundingBox();
+    check(`${name}: the header of a low window is low`, header.height <= 160, String(header.height));
+    const grid = await tab.locator('moe-virtual-grid').boundingBox();
+    check(`${name}: rows have room in a low window`, grid.height >= 250, String(grid.height));
+    await fits(tab, name);
+    await shoot(tab, 'compare-low');
+  });
+}
+
+if (only.includes('viewer'))
+  await open('viewer', { width: 860, height: 620, zoom: 2 }, async (tab, name) => {
+    await tab.click('#tab-tensors');
+    await still(tab);
+    const grid = await tab.locator('moe-virtual-grid').boundingBox();
+    check(`${name}: rows have room in a low window`, grid.height >= 250, String(grid.height));
+    await tab.locator('moe-virtual-grid .line', { hasText: 'embed_tokens' }).click();
+    await tab.locator('moe-histogram canvas').waitFor();
+    await still(tab);
+    const inspector = await tab.locator('moe-viewer-inspector').boundingBox();
+    check(
+      `${name}: the inspector is in sight, and whole`,
+      inspector.y < 310 && inspector.height > 400,
+      JSON.stringify(inspector),
+    );
+    await fits(tab, name);
+    await shoot(tab, 'viewer-low');
+  });
+
 if (only.includes('heatmap')) {
+  for (const width of [170, 300])
+    await open('heatmap', { width, height: 220 }, async (tab, name) => {
+      const map = await tab.locator('canvas').boundingBox();
+      check(`${name} ${width}: the map is in sight`, map.y < 110, JSON.stringify(map));
+      const cut = await tab.evaluate(() => {
+        const root = document.querySelector('#root > *').shadowRoot;
+        return [...root.querySelectorAll('h1, .why, p')]
+          .filter((each) => each.scrollWidth > each.clientWidth + 1)
+          .map((each) => each.textContent);
+      });
+      check(`${name} ${width}: no text is cut`, cut.length === 0, cut.join(' | '));
+      await fits(tab, name);
+      await shoot(tab, `heatmap-${width}`);
+    });
   await open('heatmap', {}, async (tab, name) => {
     await tab.locator('[role=gridcell]').focus();
     await tab.keyboard.press('ArrowDown');

@@ -4,7 +4,7 @@ import type { ExpertMetric, LayerExperts } from '../../src/protocol/checkpoint.t
 import type { CompareExpert, CompareSummary } from '../../src/protocol/comparing.ts';
 import type { RecipeField } from '../../src/protocol/planning.ts';
 import { parseFilter } from '../../src/view/filter-parse.ts';
-import { compareLine, matchGrid, matchSummary } from '../../webview/lib/compared.ts';
+import { asExpertsLine, compareLine, matchGrid, matchSummary, matchText } from '../../webview/lib/compared.ts';
 import { gridOf, gridSummary, markOf, metricTexts } from '../../webview/lib/experts.ts';
 import { groupFields, isSet, parseText, resolvedText, shownText } from '../../webview/lib/fields.ts';
 import { FILTER_HELP } from '../../webview/lib/filter-help.ts';
@@ -55,7 +55,7 @@ describe('colours', () => {
       0.5,
       1,
       null,
-      0.5,
+      0,
     ]);
   });
   test('a mix lies between its ends', () => {
@@ -189,6 +189,12 @@ describe('comparison in words', () => {
     );
     expect(compareLine({ ...summary, identical: true })).toContain('same bytes');
   });
+  test('says where feed-forward tensors went', () => {
+    expect(asExpertsLine({ ...summary, asExperts: { a: 36, b: 1288 } })).toBe(
+      'Feed-forward tensors (36 of A, 1,288 of B) are compared in Experts.',
+    );
+    expect(asExpertsLine({ ...summary, asExperts: { a: 0, b: 0 } })).toBeNull();
+  });
   test('experts are matched into a grid', () => {
     const expert = (layer: number, at: CompareExpert['expert'], relativeL2: number | null): CompareExpert => ({
       layer,
@@ -206,9 +212,14 @@ describe('comparison in words', () => {
     const grid = matchGrid([expert(4, 1, 0.5), expert(2, 0, 0), expert(2, 'shared', null)]);
     expect(grid.layers).toEqual([2, 4]);
     expect([...grid.values]).toEqual([0, NaN, NaN, NaN, 0.5, NaN]);
-    expect(matchSummary(grid)).toBe(
-      '1 of 2 experts are the same as the dense weights; the farthest is 0.5 away (layer 4, expert 1).',
+    expect(matchSummary(grid, 'dense-vs-moe')).toBe(
+      '1 of 2 experts equal their dense parent; the farthest is 0.5 away (layer 4, expert 1).',
     );
+    expect(matchSummary(grid, 'moe-vs-moe')).toContain('1 of 2 experts equal their counterparts;');
+    const same = matchGrid([expert(0, 0, 0), expert(0, 1, 0)]);
+    expect([...same.values].map((value) => place(value, same.min, same.max))).toEqual([0, 0]);
+    expect(matchSummary(same, 'dense-vs-moe')).toBe('All 2 experts equal their dense parent.');
+    expect(matchText(expert(0, 0, 0), 'moe-vs-moe')).toContain('equal to its counterpart');
   });
 });
 

@@ -23,7 +23,7 @@ import type {
 } from '../../src/protocol/comparing.ts';
 import type { Of, ParamsOf } from '../../src/protocol/define.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
-import { compareLine, countIn, matchGrid, matchSummary, matchText, STATES } from '../lib/compared.ts';
+import { asExpertsLine, compareLine, countIn, matchGrid, matchSummary, matchText, STATES } from '../lib/compared.ts';
 import type { ExpertMatch } from '../lib/compared.ts';
 import { bytesText, grouped, jsonText, numberText, shapeText, shortCount, visible } from '../lib/format.ts';
 import type { Cell } from '../lib/keys.ts';
@@ -45,6 +45,7 @@ import { textOf } from '../toolkit.ts';
 
 type RowsPage = Of<typeof compareRowsPage>;
 type Experts = Of<typeof compareExperts>;
+type Mode = NonNullable<CompareSummary['mode']>;
 
 const tabName = z.enum(['tensors', 'experts', 'config']);
 const savedView = z.object({
@@ -89,6 +90,13 @@ export class MoeCompare extends LitElement {
         min-width: 0;
         padding: 8px 10px;
       }
+      .about {
+        overflow-wrap: anywhere;
+      }
+      .says {
+        flex: 1 1 0;
+        min-width: 220px;
+      }
       .states {
         display: flex;
         flex-wrap: wrap;
@@ -128,8 +136,32 @@ export class MoeCompare extends LitElement {
           height: auto;
           min-height: 100%;
         }
+        header {
+          padding-block: 6px 2px;
+          gap: 4px;
+        }
+        .side {
+          padding: 3px 8px;
+        }
+        .side > .row {
+          flex-wrap: nowrap;
+        }
+        .side .link,
+        .about {
+          min-width: 0;
+          overflow: hidden;
+          white-space: nowrap;
+          text-overflow: ellipsis;
+        }
+        .tabs [role='tab'] {
+          padding-block: 4px;
+        }
+        [role='tabpanel'] {
+          overflow: visible;
+        }
         moe-virtual-grid {
-          height: 320px;
+          flex: none;
+          height: 280px;
         }
       }
     `,
@@ -352,33 +384,32 @@ export class MoeCompare extends LitElement {
     dense: boolean,
     open: () => void,
   ): TemplateResult {
+    const about =
+      side === null
+        ? visible(where.path)
+        : [
+            side.modelType === null ? t('family unknown') : visible(side.modelType),
+            side.parameters === null ? null : t('{0} parameters', shortCount(side.parameters)),
+            bytesText(side.bytes),
+            t('{0} tensors', grouped(side.tensors)),
+          ]
+            .filter((each) => each !== null)
+            .join(' · ');
     return html`<div class="card side">
       <div class="row">
         <span class="tag" aria-label=${t('Side {0}', letter)}>${letter}</span>
         <button class="link" type="button" title=${where.path} @click=${open}>${visible(where.name)}</button>
         ${dense ? html`<span class="tag">${t('dense')}</span>` : side?.kind === 'moe' ? html`<span class="tag">${t('MoE')}</span>` : nothing}
       </div>
-      <p class="dim break">
-        ${
-          side === null
-            ? visible(where.path)
-            : [
-                side.modelType === null ? t('family unknown') : visible(side.modelType),
-                side.parameters === null ? null : t('{0} parameters', shortCount(side.parameters)),
-                bytesText(side.bytes),
-                t('{0} tensors', grouped(side.tensors)),
-              ]
-                .filter((each) => each !== null)
-                .join(' · ')
-        }
-      </p>
+      <p class="dim about" title=${about}>${about}</p>
     </div>`;
   }
 
   private summary(summary: CompareSummary): TemplateResult {
+    const elsewhere = asExpertsLine(summary);
     return html`<div class="row">
         ${summary.identical === true ? icon('pass', 'ok') : icon('compare-changes')}
-        <strong class="grow">${compareLine(summary)}</strong>
+        <div class="says"><strong>${compareLine(summary)}</strong> ${elsewhere === null ? nothing : elsewhere}</div>
         ${
           summary.valuesCompared || this.valuesProgress !== null
             ? nothing
@@ -476,12 +507,13 @@ export class MoeCompare extends LitElement {
         label=${t('Tensors of both sides')}
         .columns=${
           [
-            { id: 'state', title: t('State'), track: '128px' },
+            { id: 'state', title: t('State'), track: '118px' },
             { id: 'name', title: t('Name'), track: 'minmax(200px, 3fr)', sortable: true },
-            { id: 'a', title: 'A', track: 'minmax(110px, 1fr)', from: 680 },
-            { id: 'b', title: 'B', track: 'minmax(110px, 1fr)', from: 680 },
-            { id: 'distance', title: t('Rel. L2'), track: '96px', end: true, sortable: true },
-            { id: 'max', title: t('Max |Δ|'), track: '90px', end: true, from: 780 },
+            { id: 'a', title: 'A', track: 'minmax(160px, 1fr)', from: 1040 },
+            { id: 'b', title: 'B', track: 'minmax(160px, 1fr)', from: 1040 },
+            { id: 'types', title: t('Type'), track: 'minmax(150px, 1fr)', from: 640, until: 1040 },
+            { id: 'distance', title: t('Rel. L2'), track: '88px', end: true, sortable: true },
+            { id: 'max', title: t('Max |Δ|'), track: '84px', end: true, from: 780 },
           ] satisfies GridColumn[]
         }
         .sort=${{ column: this.view.order, descending: this.view.order === 'distance' }}
@@ -549,7 +581,8 @@ export class MoeCompare extends LitElement {
     if (experts.experts.length === 0)
       return html`<p class="dim">${t('No expert could be matched.')}</p>
         ${notes(experts.notes)}`;
-    const { grid, heat } = this.matched(experts.experts);
+    const { mode } = summary;
+    const { grid, heat } = this.matched(experts.experts, mode);
     const chosen = this.chosen === null ? null : grid.at(this.chosen.row, this.chosen.column);
     return html`<div class="row">
         <h2 class="grow">
@@ -566,23 +599,26 @@ export class MoeCompare extends LitElement {
           ${icon('table')}${t('As a table')}
         </button>
       </div>
-      <p>${matchSummary(grid)}</p>
+      <p>${matchSummary(grid, mode)}</p>
       ${
         this.view.table
           ? expertTable(experts.experts)
           : html`<moe-heat-map
-                label=${`${t('Distance of each expert')}. ${matchSummary(grid)}`}
+                label=${`${t('Distance of each expert')}. ${matchSummary(grid, mode)}`}
                 .data=${heat}
                 .chosen=${this.chosen}
-                .legend=${{ low: t('near'), high: t('far'), marks: [['=', t('the same')]] }}
+                .legend=${{ low: t('near'), high: t('far'), marks: [['=', t('equal')]] }}
                 @moe-cell=${(event: CustomEvent<Cell>) => (this.chosen = event.detail)}
               ></moe-heat-map>
-              ${chosen === null ? html`<p class="dim">${t('Choose a cell for its three matrices.')}</p>` : chosenExpert(chosen)}`
+              ${chosen === null ? html`<p class="dim">${t('Choose a cell for its three matrices.')}</p>` : chosenExpert(chosen, mode)}`
       }
       ${notes(experts.notes)}`;
   }
 
-  private matched(experts: readonly CompareExpert[]): { readonly grid: ExpertMatch; readonly heat: HeatData } {
+  private matched(
+    experts: readonly CompareExpert[],
+    mode: Mode,
+  ): { readonly grid: ExpertMatch; readonly heat: HeatData } {
     if (this.match?.of === experts) return this.match;
     const grid = matchGrid(experts);
     const heat: HeatData = {
@@ -593,7 +629,7 @@ export class MoeCompare extends LitElement {
       max: grid.max,
       describe: (row, column) => {
         const match = grid.at(row, column);
-        return match === null ? t('no expert here') : matchText(match);
+        return match === null ? t('no expert here') : matchText(match, mode);
       },
       mark: (row, column) => (grid.at(row, column)?.relativeL2 === 0 ? '=' : ''),
     };
@@ -610,14 +646,14 @@ function notes(all: readonly string[]): TemplateResult | typeof nothing {
       </ul>`;
 }
 
-function chosenExpert(match: CompareExpert): TemplateResult {
+function chosenExpert(match: CompareExpert, mode: Mode): TemplateResult {
   const part = (label: string, value: number | null): TemplateResult =>
     html`<tr>
       <th scope="row">${label}</th>
       <td class="num" title=${value === null ? '' : String(value)}>${value === null ? '–' : numberText(value)}</td>
     </tr>`;
   return html`<section class="card" aria-label=${t('Chosen expert')}>
-    <p>${matchText(match).split('\n').join(' · ')}</p>
+    <p>${matchText(match, mode).split('\n').join(' · ')}</p>
     <table>
       <caption>
         ${t('Relative distance by matrix')}
@@ -671,7 +707,9 @@ function expertTable(experts: readonly CompareExpert[]): TemplateResult {
             case 'down':
               return number(match.down);
             case 'neurons':
-              return `${match.neurons} (${grouped(match.found)}/${grouped(match.width)})`;
+              return match.width === 0
+                ? match.neurons
+                : `${match.neurons} (${grouped(match.found)}/${grouped(match.width)})`;
             default:
               return match.note === null ? '' : visible(match.note);
           }
@@ -699,6 +737,12 @@ function rowCell(row: CompareRow, column: string): unknown {
       return typeText(row.a);
     case 'b':
       return typeText(row.b);
+    case 'types': {
+      const [a, b] = [typeText(row.a), typeText(row.b)];
+      // The state says which side lacks it.
+      const both = row.a === null || a === b ? b : row.b === null ? a : `${a} → ${b}`;
+      return html`<span title=${both}>${both}</span>`;
+    }
     case 'distance':
       return row.relativeL2 === null
         ? row.notFinite !== null && row.notFinite > 0

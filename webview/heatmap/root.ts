@@ -34,13 +34,14 @@ export class MoeSidebar extends LitElement {
       :host {
         display: block;
         padding: 6px 12px 12px;
-        --moe-map-height: 46vh;
+        /* The map comes first and gets what name and choice leave of a low view. */
+        --moe-map-height: max(120px, calc(100vh - 108px));
         --moe-map-surface: var(--vscode-sideBar-background, var(--vscode-editor-background));
       }
       main {
         display: flex;
         flex-direction: column;
-        gap: 8px;
+        gap: 6px;
       }
       h1 {
         font-size: 1em;
@@ -58,7 +59,7 @@ export class MoeSidebar extends LitElement {
         appearance: none;
         display: grid;
         grid-template-columns: max-content minmax(0, 1fr) max-content;
-        gap: 8px;
+        gap: 0 8px;
         width: 100%;
         padding: 3px 4px;
         border: 0;
@@ -68,6 +69,21 @@ export class MoeSidebar extends LitElement {
         font: inherit;
         text-align: start;
         cursor: pointer;
+      }
+      .place {
+        font-variant-numeric: tabular-nums;
+      }
+      .why {
+        overflow-wrap: break-word;
+      }
+      @media (max-width: 260px) {
+        ol button {
+          grid-template-columns: minmax(0, 1fr) max-content;
+        }
+        .why {
+          grid-row: 2;
+          grid-column: 1 / -1;
+        }
       }
       ol button:hover {
         background: var(--vscode-list-hoverBackground, rgb(128 128 128 / 15%));
@@ -199,8 +215,7 @@ export class MoeSidebar extends LitElement {
     const text = metricTexts().find(({ name }) => name === heatmap.metric);
     const { selected } = heatmap;
     const row = selected === null ? -1 : heatmap.layers.indexOf(selected.layer);
-    return html`<p class="dim">${visible(heatmap.summary)}</p>
-      <moe-heat-map
+    return html`<moe-heat-map
         smallest="1.5"
         largest="18"
         label=${heatmap.summary}
@@ -212,6 +227,7 @@ export class MoeSidebar extends LitElement {
           if (layer !== undefined) this.select(layer, event.detail.column);
         }}
       ></moe-heat-map>
+      <p class="dim">${visible(heatmap.summary)}</p>
       ${
         heatmap.worst.length === 0
           ? html`<p>${icon('pass', 'ok')} ${t('No expert stands out.')}</p>`
@@ -228,8 +244,8 @@ export class MoeSidebar extends LitElement {
                           this.select(each.layer, each.expert);
                         }}
                       >
-                        <span class="num">L${each.layer} E${each.expert}</span
-                        ><span class="break">${visible(each.why)}</span
+                        <span class="place">L${each.layer} E${each.expert}</span
+                        ><span class="why">${visible(each.why)}</span
                         ><span class="num">${each.value === null ? '' : numberText(each.value)}</span>
                       </button>
                     </li>`,

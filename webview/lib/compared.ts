@@ -50,6 +50,12 @@ export function compareLine(summary: CompareSummary): string {
   return `${[...parts, same].join(', ')}.`;
 }
 
+/** Where feed-forward tensors went that are no rows; null where there are none. */
+export function asExpertsLine({ asExperts: { a, b } }: CompareSummary): string | null {
+  if (a + b === 0) return null;
+  return t('Feed-forward tensors ({0} of A, {1} of B) are compared in Experts.', grouped(a), grouped(b));
+}
+
 export interface ExpertMatch {
   readonly layers: readonly number[];
   readonly columns: readonly string[];
@@ -85,8 +91,10 @@ export function matchGrid(experts: readonly CompareExpert[]): ExpertMatch {
   };
 }
 
+type Mode = NonNullable<CompareSummary['mode']>;
+
 /** What is said of one matched expert. */
-export function matchText(match: CompareExpert): string {
+export function matchText(match: CompareExpert, mode: Mode): string {
   const lines = [
     match.expert === 'shared'
       ? t('Layer {0}, shared expert', match.layer)
@@ -94,29 +102,43 @@ export function matchText(match: CompareExpert): string {
     match.relativeL2 === null
       ? t('distance not known')
       : match.relativeL2 === 0
-        ? t('the same as the dense weights')
+        ? mode === 'dense-vs-moe'
+          ? t('equal to the dense parent')
+          : t('equal to its counterpart')
         : t('relative distance {0}', numberText(match.relativeL2)),
-    t('neurons: {0} ({1} of {2} found)', match.neurons, grouped(match.found), grouped(match.width)),
   ];
+  // Two MoEs are laid side by side as they are: no neurons are looked for.
+  lines.push(
+    match.width === 0
+      ? t('neurons: {0}', match.neurons)
+      : t('neurons: {0} ({1} of {2} found)', match.neurons, grouped(match.found), grouped(match.width)),
+  );
   if (match.exactScale !== null && match.exactScale !== 1)
     lines.push(t('scaled by {0} exactly', numberText(match.exactScale)));
   if (match.note !== null) lines.push(match.note);
   return lines.join('\n');
 }
 
-export function matchSummary(grid: ExpertMatch): string {
+/** One line about all matched experts. */
+export function matchSummary(grid: ExpertMatch, mode: Mode): string {
   const range = extremes(grid.values);
   if (range === null) return t('No expert has a distance yet.');
   let same = 0;
   for (const value of grid.values) if (value === 0) same++;
-  if (same === range.known) return t('All {0} experts are the same as the dense weights.', grouped(same));
+  const dense = mode === 'dense-vs-moe';
+  if (same === range.known)
+    return dense
+      ? t('All {0} experts equal their dense parent.', grouped(same))
+      : t('All {0} experts equal their counterparts.', grouped(same));
   const width = grid.columns.length;
-  return t(
-    '{0} of {1} experts are the same as the dense weights; the farthest is {2} away (layer {3}, expert {4}).',
-    grouped(same),
-    grouped(range.known),
+  const equal = dense
+    ? t('{0} of {1} experts equal their dense parent', grouped(same), grouped(range.known))
+    : t('{0} of {1} experts equal their counterparts', grouped(same), grouped(range.known));
+  const far = t(
+    'the farthest is {0} away (layer {1}, expert {2}).',
     numberText(range.max),
     grid.layers[Math.floor(range.maxAt / width)] ?? 0,
     grid.columns[range.maxAt % width] ?? '',
   );
+  return `${equal}; ${far}`;
 }

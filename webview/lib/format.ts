@@ -1,5 +1,7 @@
 /** Numbers as people read them, from the core's own texts, under the names that the pages use. No DOM here. */
+import type { Overview } from '../../src/protocol/checkpoint.ts';
 import { secondsText, valueText } from '../../src/view/format.ts';
+import { t } from '../strings.ts';
 
 export {
   bytesLong,
@@ -13,8 +15,21 @@ export {
 export type { UnitBase } from '../../src/view/format.ts';
 export { plural, rangesText, visible } from '../../src/report/text.ts';
 
-/** `34 ms`, `1.4 s`, `2 min 05 s`. */
+/** What a checkpoint's files are. */
+export function formatText(format: Overview['format']): string {
+  switch (format) {
+    case 'hf':
+      return t('Hugging Face folder (safetensors)');
+    case 'safetensors':
+      return t('one safetensors file');
+    case 'gguf':
+      return t('GGUF file');
+  }
+}
+
+/** `< 1 ms`, `34 ms`, `1.4 s`, `2 min 05 s`. */
 export function durationText(seconds: number): string {
+  if (seconds < 0.0005) return '< 1 ms';
   return seconds < 0.95 ? `${String(Math.round(seconds * 1000))} ms` : secondsText(seconds);
 }
 

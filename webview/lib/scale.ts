@@ -2,10 +2,11 @@
 
 export type Rgb = readonly [number, number, number];
 
-/** Place of a value between the extremes, 0 to 1; null where it is not a number. All the same: the middle. */
+/** Place of a value between the extremes, 0 to 1; null where it is not a number. All the same: the low end. */
 export function place(value: number, min: number, max: number): number | null {
   if (!Number.isFinite(value)) return null;
-  if (max <= min) return 0.5;
+  // Not the middle: half way between two colours is a grey that reads as "no value".
+  if (max <= min) return 0;
   return Math.min(1, Math.max(0, (value - min) / (max - min)));
 }
 

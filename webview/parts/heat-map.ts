@@ -142,11 +142,26 @@ export class MoeHeatMap extends LitElement {
         margin-block-start: 6px;
         font-variant-numeric: tabular-nums;
       }
+      .scale {
+        display: flex;
+        flex: 0 1 auto;
+        gap: 8px;
+        align-items: center;
+        min-width: 0;
+        white-space: nowrap;
+      }
       .ramp {
+        flex: 0 1 120px;
         width: 120px;
+        min-width: 16px;
         height: 10px;
         border: 1px solid var(--vscode-contrastBorder, var(--moe-line));
         background: linear-gradient(to right, var(--moe-cold), var(--moe-hot));
+      }
+      .ramp.one {
+        flex: none;
+        width: 14px;
+        background: var(--moe-cold);
       }
       :host([dir='rtl']) .ramp {
         transform: scaleX(-1);
@@ -322,9 +337,7 @@ export class MoeHeatMap extends LitElement {
         this.legend === null
           ? nothing
           : html`<div class="legend dim">
-              <span>${this.beyond.below ? '≤ ' : ''}${numberText(data.min)} ${this.legend.low}</span
-              ><span class="ramp" aria-hidden="true"></span
-              ><span>${this.beyond.above ? '≥ ' : ''}${numberText(data.max)} ${this.legend.high}</span>
+              ${this.scale(data, this.legend)}
               ${this.legend.marks.map(([mark, word]) => html`<span><b aria-hidden="true">${mark}</b> ${word}</span>`)}
             </div>`
       }
@@ -341,6 +354,22 @@ export class MoeHeatMap extends LitElement {
               })}
             ></div>`
       }`;
+  }
+
+  /** The ends of the colours; one swatch where there is one value. */
+  private scale(data: HeatData, { low, high }: { readonly low: string; readonly high: string }): TemplateResult {
+    const { below, above } = this.beyond;
+    // A narrow sidebar has room for the numbers alone.
+    const [least, most] = this.width < 200 ? ['', ''] : [` ${low}`, ` ${high}`];
+    if (data.min === data.max && !below && !above)
+      return html`<span class="scale"
+        ><span class="ramp one" aria-hidden="true"></span
+        ><span>${t('{0} everywhere', numberText(data.min))}</span></span
+      >`;
+    return html`<span class="scale"
+      ><span>${below ? '≤ ' : ''}${numberText(data.min)}${least}</span><span class="ramp" aria-hidden="true"></span
+      ><span>${above ? '≥ ' : ''}${numberText(data.max)}${most}</span></span
+    >`;
   }
 
   private cellAt(event: MouseEvent): Cell | null {

@@ -135,6 +135,9 @@ export const base = css`
   .note.warning {
     border-inline-start-color: var(--vscode-editorWarning-foreground, #bf8803);
   }
+  .note.ok {
+    border-inline-start-color: var(--moe-ok);
+  }
   .note.error {
     border-inline-start-color: var(--vscode-editorError-foreground, #f14c4c);
   }
@@ -194,6 +197,10 @@ export const base = css`
   }
   .tool:focus-visible {
     outline: 1px solid var(--vscode-focusBorder, currentColor);
+  }
+  /* The toolkit's border is that of the main button: around a grey one it reads as focus. */
+  vscode-button[appearance='secondary']::part(control) {
+    border-color: var(--vscode-button-secondaryBorder, var(--vscode-contrastBorder, transparent));
   }
   details > summary {
     cursor: pointer;

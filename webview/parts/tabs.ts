@@ -42,6 +42,14 @@ export const tabStyles = css`
   .tabs [role='tab']:focus-visible {
     outline-offset: -2px;
   }
+  @media (max-width: 520px) {
+    .tabs [role='tab'] {
+      padding: 5px 7px;
+    }
+    .tabs [role='tab'] moe-icon {
+      display: none;
+    }
+  }
   .tabs .badge {
     padding: 0 6px;
     border-radius: 9px;

@@ -25,6 +25,8 @@ export interface GridColumn {
   readonly sortable?: boolean;
   /** Hidden where the grid is narrower than this many pixels. */
   readonly from?: number;
+  /** Hidden where the grid is this wide or wider. */
+  readonly until?: number;
 }
 
 export interface GridRow {
@@ -82,6 +84,12 @@ export class MoeVirtualGrid extends LitElement {
         overflow: auto;
         overscroll-behavior: contain;
         outline-offset: -1px;
+      }
+      /* Low windows scroll as a whole: the wheel goes on to the page at either end. */
+      @media (max-height: 520px) {
+        .view {
+          overscroll-behavior: auto;
+        }
       }
       .head,
       .line {
@@ -290,7 +298,7 @@ export class MoeVirtualGrid extends LitElement {
   }
 
   override render(): TemplateResult {
-    const columns = this.columns.filter(({ from = 0 }) => this.width >= from);
+    const columns = this.columns.filter(({ from = 0, until = Infinity }) => this.width >= from && this.width < until);
     const { first, end, top, height } = this.window();
     if (first >= this.drawn.end || end <= this.drawn.first) this.shift += this.drawn.first - first;
     this.drawn = { first, end };

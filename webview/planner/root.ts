@@ -773,15 +773,13 @@ export class MoePlanner extends LitElement {
           t('Forward FLOPs per token'),
           flopsText(flops.forward2N),
           flops.forward2N,
-          t(
-            'dense: {0}; training at {1} tokens: {2}',
-            flopsText(flops.dense.forward2N),
-            grouped(flops.sequence),
-            flopsText(flops.trainingCausal),
-          ),
+          t('dense: {0}; 2 × active parameters', flopsText(flops.dense.forward2N)),
         )}
       </dl>
-      <p class="dim">${flops.definition} <span class="hidden-text">${bytesLong(plan.bytes)}</span></p>`;
+      <p class="dim">
+        ${t('Training at {0} tokens: {1} per token (dense: {2}).', grouped(flops.sequence), flopsText(flops.trainingCausal), flopsText(flops.dense.trainingCausal))}
+        ${flops.definition} <span class="hidden-text">${bytesLong(plan.bytes)}</span>
+      </p>`;
   }
 
   private asText(plan: PlanSummary): TemplateResult {

@@ -4,7 +4,7 @@ import type { TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import type { Overview } from '../../src/protocol/checkpoint.ts';
 import type { ViewerState } from '../../src/protocol/viewer.ts';
-import { bytesText, grouped, plural, rangesText, shareText, shortCount, visible } from '../lib/format.ts';
+import { bytesText, formatText, grouped, plural, rangesText, shareText, shortCount, visible } from '../lib/format.ts';
 import { icon } from '../parts/icon.ts';
 import { base } from '../parts/styles.ts';
 import { t } from '../strings.ts';
@@ -237,7 +237,7 @@ export class MoeViewerOverview extends LitElement {
   private problems(overview: Overview): TemplateResult {
     const total = overview.problems.length + overview.moreProblems;
     if (total === 0)
-      return html`<section class="wide note">
+      return html`<section class="wide note ok">
         ${icon('pass', 'ok')}
         <div>${t('No problems found in headers, index and config.')}</div>
       </section>`;
@@ -264,7 +264,7 @@ export class MoeViewerOverview extends LitElement {
     const { experts } = overview;
     const rows: Row[] = [
       { label: t('Family'), value: overview.modelType ?? t('unknown'), exact: null, note: null },
-      { label: t('Format'), value: overview.format, exact: null, note: null },
+      { label: t('Format'), value: formatText(overview.format), exact: null, note: null },
       {
         label: t('Data types'),
         value: overview.dtypes.map(({ dtype, tensors }) => `${dtype} (${grouped(tensors)})`).join(', '),

@@ -13,7 +13,7 @@ import {
 } from '../../src/protocol/viewer.ts';
 import type { ViewerPlace, ViewerState, ViewerTab } from '../../src/protocol/viewer.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
-import { grouped, shortCount, visible } from '../lib/format.ts';
+import { formatText, grouped, shortCount, visible } from '../lib/format.ts';
 import { isCancelled } from '../parts/page.ts';
 import type { PageContext } from '../parts/page.ts';
 import type { CopyDetail } from '../parts/copy.ts';
@@ -77,6 +77,23 @@ export class MoeViewer extends LitElement {
       }
       #panel-tensors > * {
         flex: 1 1 auto;
+      }
+      /* Low windows (200 % zoom): the page scrolls as a whole. */
+      @media (max-height: 520px) {
+        :host {
+          height: auto;
+          min-height: 100%;
+        }
+        header {
+          padding: 6px 16px 2px;
+        }
+        #panel-tensors,
+        [role='tabpanel'] {
+          overflow: visible;
+        }
+        .tabs [role='tab'] {
+          padding-block: 4px;
+        }
       }
       .loading {
         width: min(480px, 90%);
@@ -313,7 +330,7 @@ export class MoeViewer extends LitElement {
     const overview = this.viewer?.overview ?? null;
     if (overview === null) return html``;
     const { experts, parameters } = overview;
-    return html`<span class="tag">${overview.modelType ?? overview.format}</span>
+    return html`<span class="tag">${overview.modelType ?? formatText(overview.format)}</span>
       <span class="tag"
         >${overview.kind === 'moe' ? t('mixture of experts') : overview.kind === 'dense' ? t('dense') : t('kind unknown')}</span
       >

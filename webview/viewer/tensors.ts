@@ -90,6 +90,22 @@ export class MoeViewerTensors extends LitElement {
         min-height: 0;
         width: auto !important;
       }
+      /* Low windows (200 % zoom): the page scrolls, so everything gets the height that it needs. */
+      @media (max-height: 520px) {
+        moe-virtual-grid {
+          flex: none;
+          height: 280px;
+        }
+        .panes:not(.narrow) moe-virtual-grid {
+          flex: 1 1 0;
+          height: auto;
+          min-height: 280px;
+        }
+        .narrow moe-viewer-inspector {
+          flex: none;
+          height: auto;
+        }
+      }
       .problem {
         color: var(--vscode-errorForeground, inherit);
       }
@@ -111,7 +127,8 @@ export class MoeViewerTensors extends LitElement {
   @state() private version = 0;
   @state() private help = false;
   @state() private width = 1000;
-  @state() private height = 800;
+  /** The window is low and the page scrolls as a whole: as the media queries have it. */
+  @state() private low = false;
   /** What is typed, before it is asked for. */
   @state() private typed: string | null = null;
   private timer: ReturnType<typeof setTimeout> | null = null;
@@ -154,9 +171,9 @@ export class MoeViewerTensors extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.observer = onResize(({ width, height }) => {
+    this.observer = onResize(({ width }) => {
       this.width = width;
-      this.height = height;
+      this.low = window.innerHeight <= 520;
     });
     this.observer.observe(this);
   }
@@ -236,7 +253,7 @@ export class MoeViewerTensors extends LitElement {
     const narrow = this.width < 760;
     const inspect = view.tensor !== null;
     // No room for both (200 % zoom): the inspector stands in the list's place until it is closed.
-    const instead = inspect && narrow && this.height < 480;
+    const instead = inspect && narrow && this.low;
     return html`<div class="bar">
         <vscode-text-field
           .value=${this.typed ?? view.filter}

@@ -77,6 +77,7 @@ const summary = (valuesCompared: boolean): CompareSummary => ({
   ],
   skipped: [`${HOSTILE}.packed`],
   moreSkipped: 3,
+  asExperts: { a: 36, b: 288 },
   notes: ['Experts are matched with mlp.gate_proj, up_proj and down_proj of the same layer.'],
   valuesCompared,
 });
@@ -122,7 +123,7 @@ host.handle(compareRows, async ({ filter, states, start, count }) => {
 host.handle(compareExpertRows, () => ({
   experts: Array.from({ length: LAYERS * EXPERTS }, (_, at): CompareExpert => {
     const expert = at % EXPERTS;
-    const distance = expert < 4 ? 0 : random() * 0.3;
+    const distance = expert < 4 || kind === 'copies' ? 0 : random() * 0.3;
     return {
       layer: Math.floor(at / EXPERTS),
       expert,

@@ -251,7 +251,8 @@ function plan(): PlanSummary {
       forward2N: 4.28e8,
       sequence: 2048,
       dense: one,
-      definition: 'forward2N: 2 × active parameters; causal attention counted at half.',
+      definition:
+        'Training FLOPs per token, forward + backward: 6 × matrix parameters used per token, plus causal attention.',
     },
     moeLayers: Array.from({ length: 30 }, (_, at) => at),
     layers: 30,
