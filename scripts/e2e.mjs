@@ -2,15 +2,19 @@
 //   NAME…       only tests whose file name holds one of these
 //   --no-build  pack what lies in dist
 //   --strict    a missing tool (browser, registry) is a failure too (also E2E_STRICT=1)
+//   --pictures  after a run without failures, copy the README's pictures from the screenshots to docs/pictures
 //   --list      names only
 // Tests are test/e2e/*.e2e.mjs, one concern each; screenshots and logs go to test/e2e/out. Where the workbench cannot be
 // installed, that is said loudly and the exit code is 0, so that a machine without a browser can still run the rest.
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { installIfNeeded, root } from './lib/run.mjs';
+
+/** Screenshots that the README shows, taken over by --pictures. */
+const PICTURES = ['plan', 'experts', 'viewer-tensors-expanded', 'compare-experts', 'sidebar', 'evaluation'];
 
 const words = process.argv.slice(2);
 const flag = (name) => words.includes(name);
@@ -179,7 +183,18 @@ function finish() {
     `\nscreenshots: ${join(out, 'shots')}; ${((performance.now() - start) / 1000).toFixed(0)} s, bounds × ${slowness.toFixed(1)}`,
   );
   console.log(`${count('ok')} passed, ${count('FAILED')} failed, ${count('skipped')} skipped`);
+  if (count('FAILED') === 0 && flag('--pictures')) takePictures();
   process.exit(count('FAILED') === 0 ? 0 : 1);
+}
+
+function takePictures() {
+  const target = join(root, 'docs/pictures');
+  mkdirSync(target, { recursive: true });
+  for (const name of PICTURES) {
+    const shot = join(out, 'shots', `${name}.png`);
+    if (existsSync(shot)) copyFileSync(shot, join(target, `${name}.png`));
+    else console.log(`no picture ${name}: its test did not run`);
+  }
 }
 
 function cannotRun(reason) {

@@ -118,6 +118,17 @@ class Workbench {
     });
   }
 
+  /** The same folder in a second window of the same user: its own extension host, the same storage. Closed with this one. */
+  async secondWindow() {
+    const other = new Workbench({ server: this.server, ws: this.ws, out: this.out, extensions: this.extensions });
+    // What goes wrong there counts here.
+    Object.assign(other, { context: this.context, faults: this.faults, console: this.console });
+    other.attach(await this.context.newPage());
+    await other.page.goto(this.page.url());
+    await other.page.locator('.monaco-workbench').waitFor();
+    return other;
+  }
+
   /** Closes everything; logs are kept in `out`. */
   async close() {
     await this.context?.close().catch(() => {});

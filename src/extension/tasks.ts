@@ -48,7 +48,8 @@ function taskOf(
     Promise.resolve(new JobTerminal(services, () => paramsOf(definition, folder ?? null))),
   );
   const target = scope === vscode.TaskScope.Global ? vscode.TaskScope.Workspace : scope;
-  const task = new vscode.Task(definition, target, name, 'moe', execution);
+  // No problem matchers, and said so: else VS Code asks for one at every run.
+  const task = new vscode.Task(definition, target, name, 'moe', execution, []);
   task.presentationOptions = { reveal: vscode.TaskRevealKind.Always, panel: vscode.TaskPanelKind.Dedicated };
   return task;
 }

@@ -46,7 +46,7 @@ export function sampleMoe(experts, topK) {
   const { layers, hidden, intermediate, dense } = SAMPLE;
   const expert = 3 * hidden * intermediate;
   const rest = dense - layers * expert + layers * experts * hidden;
-  return { total: rest + layers * experts * expert, active: rest + layers * topK * expert };
+  return { dense, total: rest + layers * experts * expert, active: rest + layers * topK * expert };
 }
 
 /** Every digit of a text as one number: "1,509,760 parameters" → 1509760. */
