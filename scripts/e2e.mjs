@@ -2,6 +2,7 @@
 //   NAME…       only tests whose file name holds one of these
 //   --no-build  pack what lies in dist
 //   --strict    a missing tool (browser, registry) is a failure too (also E2E_STRICT=1)
+//   --retry     a test that fails is tried once more, and the run says so (for machines that are shared; used by .ci/run)
 //   --pictures  after a run without failures, copy the README's pictures from the screenshots to docs/pictures
 //   --list      names only
 // Tests are test/e2e/*.e2e.mjs, one concern each; screenshots and logs go to test/e2e/out. Where the workbench cannot be
@@ -151,14 +152,27 @@ async function runTest(group, test, { browser, fixtures }) {
   });
 }
 
-async function record(name, action) {
+/** `first`: what the first try failed with, where this is the second. */
+async function record(name, action, first = null) {
   const begun = performance.now();
   try {
     const note = await action();
-    results.push({ name, outcome: 'ok', seconds: (performance.now() - begun) / 1000, note: note ?? '' });
+    const second = first === null ? '' : `ON THE SECOND TRY; the first: ${firstLine(first)} `;
+    results.push({
+      name,
+      outcome: 'ok',
+      seconds: (performance.now() - begun) / 1000,
+      note: `${second}${note ?? ''}`,
+      second: first !== null,
+    });
     console.log(`ok      ${name}`);
   } catch (error) {
     if (error?.name === 'AbortError') return;
+    if (flag('--retry') && first === null && name !== 'package') {
+      console.log(`again   ${name}: ${firstLine(error)}`);
+      await record(name, action, error);
+      return;
+    }
     const place = join(out, name.replace(/[^a-z0-9]+/gi, '-').toLowerCase());
     results.push({ name, outcome: 'FAILED', seconds: (performance.now() - begun) / 1000, note: firstLine(error) });
     console.log(`FAILED  ${name}\n${String(error.stack ?? error).replace(/^/gm, '        ')}`);
@@ -182,6 +196,8 @@ function finish() {
   console.log(
     `\nscreenshots: ${join(out, 'shots')}; ${((performance.now() - start) / 1000).toFixed(0)} s, bounds × ${slowness.toFixed(1)}`,
   );
+  const again = results.filter(({ second }) => second === true).length;
+  if (again > 0) console.log(`${again} of these only on the second try`);
   console.log(`${count('ok')} passed, ${count('FAILED')} failed, ${count('skipped')} skipped`);
   if (count('FAILED') === 0 && flag('--pictures')) takePictures();
   process.exit(count('FAILED') === 0 ? 0 : 1);
