@@ -1,6 +1,7 @@
 /** Models for commands: opened in a process of their own, which ends with the command. */
 import { resolve } from 'node:path';
 import type { Checkpoint } from '../checkpoint/types.ts';
+import type { GateRunner } from '../gates/types.ts';
 import type { InferProcess, RemoteModel } from '../infer/client.ts';
 import { usageError } from './command.ts';
 import type { Context, OptionSpec } from './command.ts';
@@ -64,6 +65,13 @@ export async function openModel(
   } finally {
     line.end();
   }
+}
+
+/** Runs models for router rows that come from prompts. */
+export async function gatesFor(context: Context): Promise<GateRunner> {
+  const { cacheFolder } = await import('../infer/cache-folder.ts');
+  const { gateRunner } = await import('../infer/gates.ts');
+  return gateRunner({ entry: context.io.inferEntry, cacheFolder: cacheFolder(context.io.env) });
 }
 
 function weightsMode({ args }: Context): 'stored' | 'packed' | undefined {

@@ -239,6 +239,24 @@ export class RandomValue extends ComputedValue {
   }
 }
 
+/** Router rows that were made from prompts. */
+export class GateValue extends ComputedValue {
+  #memo: Float32Array | null = null;
+
+  constructor(
+    float: FloatDtype,
+    shape: readonly number[],
+    private readonly rows: () => Float32Array,
+  ) {
+    super(float, shape);
+  }
+
+  protected override compute(begin: number, end: number, out: Float64Array): void {
+    const rows = (this.#memo ??= this.rows());
+    for (let i = begin; i < end; i++) out[i - begin] = rows[i] ?? 0;
+  }
+}
+
 /** A constant. Zero can be stored in any dtype, other values in float dtypes. */
 export class FillValue extends Value {
   private readonly pattern: Buffer | null;

@@ -3,12 +3,13 @@ import { createHash } from 'node:crypto';
 import { isDtype } from 'safetensors-js';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError } from '../common/errors.ts';
-import type { Expr, IndexSet } from '../plan/expr.ts';
+import type { Expr, IndexSet, PromptGate } from '../plan/expr.ts';
 import { randomPermutation, randomShard, randomStream, randomSubset } from '../random/index.ts';
 import { requireFloat } from './codec.ts';
 import {
   AverageValue,
   FillValue,
+  GateValue,
   MapValue,
   NoiseValue,
   RandomValue,
@@ -21,7 +22,7 @@ import { OrthogonalValue, SvdNoiseValue, orthogonalBasis, projectNoise, svdBasis
 import type { SvdBasis } from './matrix.ts';
 import { SourceValue, concatOf, reshapeOf, sliceOf, takeOf } from './moves.ts';
 import { dealByNorm } from './norms.ts';
-import { ResolvedLog, decodeOwners, encodeOwners, expressionDigest } from './resolved.ts';
+import { ResolvedLog, decodeOwners, decodeRows, encodeOwners, expressionDigest } from './resolved.ts';
 import { SourceSet } from './sources.ts';
 import type { SourceLayout, Value } from './value.ts';
 
@@ -139,9 +140,22 @@ export class Evaluator {
           ),
         );
       }
+      case 'prompt-gate':
+        return new GateValue(requireFloat(expr.dtype, 'prompt-gate'), expr.shape, () => this.gateRows(expr));
       case 'fill':
         return new FillValue(expr.dtype, expr.shape, expr.value);
     }
+  }
+
+  /** Rows of a prompt gate; they must have been resolved before. */
+  private gateRows(expr: PromptGate): Float32Array {
+    const known = this.resolved.gates.get(expressionDigest(expr));
+    if (known !== undefined) return decodeRows(known.rows);
+    throw new MoeError(
+      'internal',
+      'gates-unresolved',
+      `The router of layer ${String(expr.layer)} comes from prompts, but the model was not run to get it.`,
+    );
   }
 
   private source(from: number, name: string): Value {

@@ -2,7 +2,7 @@
 export { throwIfCancelled } from './cancel.ts';
 export { Evaluator } from './evaluator.ts';
 export { exprPeakBytes } from './peak.ts';
-export { ResolvedLog, expressionDigest } from './resolved.ts';
+export { ResolvedLog, decodeRows, encodeRows, expressionDigest } from './resolved.ts';
 export type { Resolved } from './resolved.ts';
 export { SourceSet } from './sources.ts';
 export type { FileState } from './sources.ts';

@@ -24,11 +24,17 @@ export interface ResolvedSvd {
   readonly basisSha256: string;
 }
 
+/** Router rows of a prompt gate: base64 of little-endian float32, row by row, before rounding to the output's dtype. */
+export interface ResolvedGate {
+  readonly rows: string;
+}
+
 /** By the digest of the expression (`expressionDigest`) that they belong to. */
 export interface Resolved {
   readonly redraw: Readonly<Record<string, ResolvedRedraw>>;
   readonly normShard: Readonly<Record<string, ResolvedNormShard>>;
   readonly svd: Readonly<Record<string, ResolvedSvd>>;
+  readonly gates: Readonly<Record<string, ResolvedGate>>;
 }
 
 /** Collects what gets resolved during a run. */
@@ -36,6 +42,7 @@ export class ResolvedLog {
   readonly redraw = new Map<string, ResolvedRedraw>();
   readonly normShard = new Map<string, ResolvedNormShard>();
   readonly svd = new Map<string, ResolvedSvd>();
+  readonly gates = new Map<string, ResolvedGate>();
 
   private readonly taken = new Set<string>();
 
@@ -48,6 +55,7 @@ export class ResolvedLog {
     for (const [key, value] of Object.entries(known.redraw)) this.redraw.set(key, value);
     for (const [key, value] of Object.entries(known.normShard)) this.normShard.set(key, value);
     for (const [key, value] of Object.entries(known.svd)) this.svd.set(key, value);
+    for (const [key, value] of Object.entries(known.gates)) this.gates.set(key, value);
   }
 
   /** Entries that no earlier call has given; null if there are none. */
@@ -64,6 +72,7 @@ export class ResolvedLog {
       redraw: fresh('redraw', this.redraw),
       normShard: fresh('normShard', this.normShard),
       svd: fresh('svd', this.svd),
+      gates: fresh('gates', this.gates),
     };
     return Object.values(news).some((entries) => Object.keys(entries).length > 0) ? news : null;
   }
@@ -72,7 +81,12 @@ export class ResolvedLog {
   toJSON(): Resolved {
     const sorted = <T>(map: ReadonlyMap<string, T>): Record<string, T> =>
       Object.fromEntries([...map].sort(([a], [b]) => (a < b ? -1 : 1)));
-    return { redraw: sorted(this.redraw), normShard: sorted(this.normShard), svd: sorted(this.svd) };
+    return {
+      redraw: sorted(this.redraw),
+      normShard: sorted(this.normShard),
+      svd: sorted(this.svd),
+      gates: sorted(this.gates),
+    };
   }
 }
 
@@ -91,4 +105,16 @@ export function encodeOwners(owners: Uint16Array): string {
 export function decodeOwners(text: string): Uint16Array {
   const bytes = Buffer.from(text, 'base64');
   return Uint16Array.from({ length: Math.floor(bytes.length / 2) }, (_, i) => bytes.readUInt16LE(i * 2));
+}
+
+/** Router rows as text, and back. */
+export function encodeRows(rows: Float32Array): string {
+  const bytes = Buffer.alloc(rows.length * 4);
+  rows.forEach((value, i) => bytes.writeFloatLE(value, i * 4));
+  return bytes.toString('base64');
+}
+
+export function decodeRows(text: string): Float32Array {
+  const bytes = Buffer.from(text, 'base64');
+  return Float32Array.from({ length: Math.floor(bytes.length / 4) }, (_, i) => bytes.readFloatLE(i * 4));
 }

@@ -302,6 +302,26 @@ export class RemoteModel {
     await this.process.request(wire.inferObserve, { model, rows: rows.map((ids) => Int32Array.from(ids)), domain });
   }
 
+  /** What enters `layers` for each text: one vector per text and layer, text by text. */
+  async hidden(
+    rows: readonly (readonly number[])[],
+    layers: readonly number[],
+    take: 'last' | 'mean' | 'sum',
+  ): Promise<readonly (readonly Float32Array[])[]> {
+    const { hidden, vectors } = await this.process.request(wire.inferHidden, {
+      model: this.facts.model,
+      rows: rows.map((ids) => Int32Array.from(ids)),
+      layers: [...layers],
+      take,
+    });
+    return rows.map((_, row) =>
+      layers.map((_, at) => {
+        const start = (row * layers.length + at) * hidden;
+        return vectors.subarray(start, start + hidden);
+      }),
+    );
+  }
+
   /** Statistics of everything traced so far; null for a dense model. */
   async traceReport(): Promise<TraceReport | null> {
     const { report } = await this.process.request(wire.inferTraceReport, { model: this.facts.model });

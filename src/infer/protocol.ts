@@ -13,6 +13,7 @@ function typed<T>(tag: string): z.ZodMiniCustom<T, T> {
 }
 const int32s = typed<Int32Array>('Int32Array');
 const float64s = typed<Float64Array>('Float64Array');
+const float32s = typed<Float32Array>('Float32Array');
 const bytes = typed<Uint8Array>('Uint8Array');
 
 const device = z.enum(['cpu', 'cuda', 'dml', 'coreml', 'webgpu']);
@@ -136,6 +137,17 @@ export const inferTraceReport = defineRequest(
   {
     timeoutMs: null,
   },
+);
+
+/**
+ * What enters the listed layers, one vector per text and layer: of its last token, or the mean or sum over its tokens.
+ * `vectors` holds them text by text, layer by layer.
+ */
+export const inferHidden = defineRequest(
+  'infer/hidden',
+  z.object({ model: count, rows: list(int32s), layers: list(count), take: z.enum(['last', 'mean', 'sum']) }),
+  z.object({ hidden: count, vectors: float32s }),
+  { timeoutMs: null },
 );
 
 /** Ends the process. */

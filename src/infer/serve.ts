@@ -15,6 +15,7 @@ import { LogitComparison } from '../verify/logits.ts';
 import {
   inferCompare,
   inferGenerate,
+  inferHidden,
   inferObserve,
   inferOpen,
   inferScore,
@@ -171,6 +172,23 @@ export function serveModels(endpoint: Endpoint): void {
     return {};
   });
 
+  endpoint.handle(inferHidden, async ({ model: number, rows, layers, take }, { signal }) => {
+    const { model } = opened(number);
+    const size = model.spec.hiddenSize;
+    const vectors = new Float32Array(rows.length * layers.length * size);
+    let at = 0;
+    for (const row of rows) {
+      if (signal.aborted) throw new MoeError('cancelled', 'cancelled', 'The run was cancelled.');
+      const states = await model.hidden({ rows: [Array.from(row)] }, layers);
+      for (const layer of states) {
+        vectors.set(pool(layer, size, take), at);
+        at += size;
+      }
+      await turn();
+    }
+    return { hidden: size, vectors };
+  });
+
   endpoint.handle(inferTraceReport, ({ model }) => {
     const { traces } = opened(model);
     // Read-only data is JSON all the same.
@@ -193,6 +211,15 @@ async function* rowsOf(
     const { data, rows } = await model.logitsAt({ rows: [ids] }, at);
     for (let row = 0; row < rows; row++) yield data.subarray(row * vocabSize, (row + 1) * vocabSize);
   }
+}
+
+/** The last row of a [tokens, size] matrix, or the mean or sum over its rows. */
+function pool(matrix: Float32Array, size: number, take: 'last' | 'mean' | 'sum'): Float64Array | Float32Array {
+  if (take === 'last') return matrix.subarray(matrix.length - size);
+  const sums = new Float64Array(size);
+  for (let i = 0; i < matrix.length; i++) sums[i % size] = (sums[i % size] ?? 0) + (matrix[i] ?? 0);
+  const by = take === 'mean' ? size / matrix.length : 1;
+  return sums.map((sum) => sum * by);
 }
 
 /** Lets messages in and out: runs block the thread. */

@@ -9,6 +9,7 @@ import { revertOutput } from '../revert/index.ts';
 import { verifyOutput } from '../verify/index.ts';
 import { forward } from './context.ts';
 import type { JobContext } from './context.ts';
+import { jobGates } from './models.ts';
 import { plainJson } from './plain.ts';
 import { openAll } from './planning.ts';
 
@@ -17,7 +18,12 @@ type ParamsFor<K extends JobParams['kind']> = Extract<JobParams, { kind: K }>;
 export async function verifyJob(params: ParamsFor<'verify'>, context: JobContext): Promise<JobResult> {
   const { out } = params;
   const sources = params.sources.length === 0 ? undefined : await openAll(params.sources, context);
-  const report = await verifyOutput(out, { sources, signal: context.signal, onProgress: forward(context) });
+  const report = await verifyOutput(out, {
+    sources,
+    gates: jobGates(),
+    signal: context.signal,
+    onProgress: forward(context),
+  });
   const against = report.againstSource ? 'against its source' : 'by the digests of its manifest';
   return {
     ok: report.ok,

@@ -16,6 +16,7 @@ import { clearWork, findPlace, restoreOld } from '../write/place.ts';
 import { forward } from './context.ts';
 import type { JobContext } from './context.ts';
 import { plainJson } from './plain.ts';
+import { jobGates } from './models.ts';
 import { planOf } from './planning.ts';
 
 /** A process of a closed window may take this long to let go of what is being resumed. */
@@ -54,6 +55,7 @@ async function write(
         resume,
         overwrite,
         clone,
+        gates: jobGates(),
         signal: context.signal,
         onProgress,
       });
@@ -81,7 +83,12 @@ async function write(
 /** The output stands already: cancelling now only leaves it unproven. */
 async function proof(out: string, sources: readonly Checkpoint[], context: JobContext): Promise<VerifyReport> {
   try {
-    return await verifyOutput(out, { sources, signal: context.signal, onProgress: forward(context) });
+    return await verifyOutput(out, {
+      sources,
+      gates: jobGates(),
+      signal: context.signal,
+      onProgress: forward(context),
+    });
   } catch (error) {
     if (!(error instanceof MoeError) || error.kind !== 'cancelled') throw error;
     throw new MoeError(

@@ -75,8 +75,11 @@ export function buildForward(
   const ids = g.input('input_ids', 'int64', ['B', 'T']);
   const inputs = sharedInputs(g, spec, options.cache);
   let x = embed(g, spec, names, weights, ids);
+  // Without a head nothing above the last wanted layer is needed.
+  const stop = options.head === 'none' && !options.traces && !options.cache ? Math.max(0, ...options.hidden) : Infinity;
   for (const layer of spec.layers) {
     if (options.hidden.includes(layer.index)) g.output(`hidden.${layer.index}`, x);
+    if (layer.index >= stop) return;
     const before = x;
     x = g.scoped(`layer${layer.index}`, () => decoderLayer(g, spec, layer, names, weights, inputs, options, before));
   }

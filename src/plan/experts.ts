@@ -151,9 +151,9 @@ function initialise(context: MoeContext, expr: Expr, layer: number, expert: numb
   }
 }
 
-function routerExpr(context: MoeContext, name: string, dtype: Dtype): Expr {
+function routerExpr(context: MoeContext, layer: number, name: string, dtype: Dtype): Expr {
   const { recipe, hidden } = context;
-  const { init, std } = recipe.router;
+  const { init, std, prompts = [] } = recipe.router;
   const rows = recipe.experts / recipe.granularity;
   const shape: readonly [number, number] = [rows, hidden];
   const one = ((): Expr => {
@@ -168,6 +168,10 @@ function routerExpr(context: MoeContext, name: string, dtype: Dtype): Expr {
       }
       case 'orthogonal':
         return { op: 'orthogonal', shape, dtype, gain: std * Math.sqrt(hidden), key: name };
+      case 'hidden':
+      case 'hidden_avg':
+      case 'cheap_embed':
+        return { op: 'prompt-gate', shape, dtype, mode: init, layer, prompts };
     }
   })();
   if (recipe.granularity === 1) return one;
@@ -195,7 +199,7 @@ export function moeLayer(context: MoeContext, layer: number): Draft[] {
   const dtype = context.outputDtype(native);
 
   const routerName = target.router(layer);
-  push(routerName, dtype, [recipe.experts, hidden], routerExpr(context, routerName, dtype), null);
+  push(routerName, dtype, [recipe.experts, hidden], routerExpr(context, layer, routerName, dtype), null);
 
   // Replicas of one parent share the very same expression objects: the writer and the hash see them once.
   const cache = new Map<string, Expr>();

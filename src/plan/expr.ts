@@ -7,6 +7,7 @@
  * first operand's unless it names one.
  */
 import type { Dtype } from 'safetensors-js';
+import type { ExpertPrompts, PromptInit } from '../recipe/types.ts';
 
 /** Which indices a `take` picks along its dimension, in output order. Symbolic, so that a plan stays small. */
 export type IndexSet =
@@ -90,4 +91,18 @@ export type Expr =
       readonly gain: number;
       readonly key: string;
     }
+  /**
+   * mergekit's gates: row e is what the base model (source 0) makes of expert e's prompts before layer `layer`, of length 1.
+   * Needs the model to be run: resolved before writing and recorded in the manifest.
+   */
+  | {
+      readonly op: 'prompt-gate';
+      readonly shape: readonly [number, number];
+      readonly dtype: Dtype;
+      readonly mode: PromptInit;
+      readonly layer: number;
+      readonly prompts: readonly ExpertPrompts[];
+    }
   | { readonly op: 'fill'; readonly shape: readonly number[]; readonly dtype: Dtype; readonly value: number };
+
+export type PromptGate = Extract<Expr, { op: 'prompt-gate' }>;

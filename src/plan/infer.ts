@@ -72,6 +72,7 @@ export function inferShape(expr: Expr, lookup: SourceLookup): readonly number[] 
       return inferShape(expr.of[0] ?? fail('average of nothing'), lookup);
     case 'random':
     case 'orthogonal':
+    case 'prompt-gate':
     case 'fill':
       return expr.shape;
     default:
@@ -91,6 +92,7 @@ export function inferDtype(expr: Expr, lookup: SourceLookup): Dtype {
     case 'cast':
     case 'random':
     case 'orthogonal':
+    case 'prompt-gate':
     case 'fill':
       return expr.dtype;
     case 'concat':
@@ -113,6 +115,7 @@ export function walkExpr(expr: Expr, visit: (expr: Expr) => void): void {
     case 'source':
     case 'random':
     case 'orthogonal':
+    case 'prompt-gate':
     case 'fill':
       return;
     case 'concat':

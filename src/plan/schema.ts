@@ -3,6 +3,7 @@ import { DTYPES } from 'safetensors-js';
 import { z } from 'zod';
 import type { JsonValue } from '../common/json.ts';
 import type { Expr, IndexSet } from './expr.ts';
+import { PROMPT_INITS, ROUTER_INITS } from '../recipe/types.ts';
 import { PLAN_SCHEMA } from './types.ts';
 
 const whole = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
@@ -21,6 +22,10 @@ const json: z.ZodType<JsonValue> = z.lazy(() =>
   z.union([z.null(), z.boolean(), finite, z.string(), z.array(json), z.record(z.string(), json)]),
 );
 const jsonObject = z.record(z.string(), json);
+
+const prompts = z.array(
+  z.strictObject({ positive_prompts: z.array(z.string()), negative_prompts: z.array(z.string()) }),
+);
 
 const expr: z.ZodType<Expr> = z.lazy(() =>
   z.discriminatedUnion('op', [
@@ -48,6 +53,14 @@ const expr: z.ZodType<Expr> = z.lazy(() =>
       key: name,
     }),
     z.strictObject({ op: z.literal('orthogonal'), shape: z.tuple([whole, whole]), dtype, gain: finite, key: name }),
+    z.strictObject({
+      op: z.literal('prompt-gate'),
+      shape: z.tuple([whole, whole]),
+      dtype,
+      mode: z.enum(PROMPT_INITS),
+      layer: whole,
+      prompts,
+    }),
     z.strictObject({ op: z.literal('fill'), shape, dtype, value: finite }),
   ]),
 );
@@ -93,9 +106,10 @@ export const resolvedRecipeSchema = z.strictObject({
   layers: z.union([z.literal('all'), z.templateLiteral(['every:', z.number()]), z.array(whole)]),
   expert_init: expertInit,
   router: z.strictObject({
-    init: z.enum(['normal', 'uniform', 'zero', 'orthogonal']),
+    init: z.enum(ROUTER_INITS),
     std: finite,
     order: z.enum(['topk-softmax', 'softmax-topk']),
+    prompts: prompts.optional(),
   }),
   scale: z.enum(['auto', 'none', 'exact', 'megatron']),
   shared_expert: z.union([z.literal('auto'), sharedPlan, z.strictObject({ plan: sharedPlan, width: whole })]),

@@ -64,6 +64,7 @@ export function traceSources(
     switch (node.op) {
       case 'random':
       case 'orthogonal':
+      case 'prompt-gate':
       case 'fill':
         return;
       case 'source': {

@@ -116,12 +116,12 @@ export const FIELD_TEXTS: ReadonlyMap<string, FieldText> = new Map([
     'expert_init.scale',
     text('svd: size of the noise relative to the residual outside those directions.', 'a finite number, 0 or more'),
   ],
-  ['router', text('The router matrices, which no dense model has.', 'a mapping {init, std, order}')],
+  ['router', text('The router matrices, which no dense model has.', 'a mapping {init, std, order, prompts}')],
   [
     'router.init',
     text(
-      'Distribution of the entries. zero is right for verification and wrong for training: every token ties to the same experts.',
-      'normal, uniform, zero or orthogonal',
+      'Distribution of the entries. zero is right for verification and wrong for training: every token ties to the same experts. hidden, hidden_avg and cheap_embed are mergekit’s prompt gates: rows of length 1 from router.prompts, by running the base (hidden: last token of each prompt, hidden_avg: mean over its tokens, cheap_embed: token embeddings alone).',
+      'normal, uniform, zero, orthogonal, hidden, hidden_avg or cheap_embed',
     ),
   ],
   [
@@ -138,6 +138,27 @@ export const FIELD_TEXTS: ReadonlyMap<string, FieldText> = new Map([
       'topk-softmax or softmax-topk',
     ),
   ],
+  [
+    'router.prompts',
+    text(
+      'For the prompt gates: what each expert shall answer, one entry per expert of full width (experts / granularity), in order.',
+      'a list of {positive_prompts, negative_prompts}',
+    ),
+  ],
+  [
+    'router.prompts.[]',
+    text('The prompts of one expert.', 'a mapping {positive_prompts: texts, negative_prompts: texts}'),
+  ],
+  [
+    'router.prompts.[].positive_prompts',
+    text('Texts that this expert shall answer.', 'a list of one or more texts that are not empty'),
+  ],
+  ['router.prompts.[].positive_prompts.[]', text('One text.', 'a text that is not empty')],
+  [
+    'router.prompts.[].negative_prompts',
+    text('Texts that this expert shall not answer; taken off the row.', 'a list of texts that are not empty'),
+  ],
+  ['router.prompts.[].negative_prompts.[]', text('One text.', 'a text that is not empty')],
   [
     'scale',
     text(

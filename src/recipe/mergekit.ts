@@ -7,6 +7,7 @@ import type { RecipeProblem } from './problems.ts';
 import { treeOf, treeValue } from './tree.ts';
 import type { MapTree, Source, Tree } from './tree.ts';
 import type { JsonValue } from '../common/json.ts';
+import type { ExpertPrompts, PromptInit } from './types.ts';
 
 export type RecipeKind = 'moe-workbench' | 'mergekit-moe' | 'mergekit-merge';
 
@@ -50,7 +51,13 @@ export interface Mapped {
 
 const TOP_KEYS = ['base_model', 'experts', 'gate_mode', 'dtype', 'experts_per_token', 'shared_experts', 'architecture'];
 const EXPERT_KEYS = ['source_model', 'positive_prompts', 'negative_prompts', 'noise_scale', 'residual_scale'];
-const PROMPT_GATES = ['hidden', 'hidden_avg', 'hidden_last', 'cheap_embed'];
+/** mergekit's gate modes that use prompts, and ours: `hidden_last` is another name of `hidden`. */
+const PROMPT_GATES: ReadonlyMap<string, PromptInit> = new Map([
+  ['hidden', 'hidden'],
+  ['hidden_last', 'hidden'],
+  ['hidden_avg', 'hidden_avg'],
+  ['cheap_embed', 'cheap_embed'],
+]);
 const DTYPES: readonly string[] = ['bfloat16', 'float16', 'float32'];
 /** mergekit's display names in its own order; `architecture` is a prefix of one of them. */
 const ARCHITECTURES: readonly (readonly [string, string | null])[] = [
@@ -63,7 +70,7 @@ const ARCHITECTURES: readonly (readonly [string, string | null])[] = [
 interface Expert {
   readonly model: string;
   readonly noise: number;
-  readonly prompts: number;
+  readonly prompts: ExpertPrompts;
   readonly node: Tree;
 }
 
@@ -213,11 +220,27 @@ class Mapper {
         `expected a finite number, 0 or more, got ${JSON.stringify(treeValue(noiseNode))}`,
         noiseNode,
       );
-    const prompts = ['positive_prompts', 'negative_prompts'].reduce((total, key) => {
-      const list = item.entries.get(key);
-      return total + (list?.kind === 'seq' ? list.items.length : 0);
-    }, 0);
+    const prompts = {
+      positive_prompts: this.prompts(item, 'positive_prompts', field),
+      negative_prompts: this.prompts(item, 'negative_prompts', field),
+    };
     return model === null ? null : { model, noise, prompts, node: item };
+  }
+
+  private prompts(item: MapTree, key: 'positive_prompts' | 'negative_prompts', field: string): readonly string[] {
+    const node = item.entries.get(key);
+    const value = node === undefined ? null : treeValue(node);
+    if (node === undefined || value === null) return [];
+    const texts = Array.isArray(value) ? value.filter((text) => typeof text === 'string' && /\S/.test(text)) : [];
+    if (Array.isArray(value) && texts.length === value.length) return texts.map(String);
+    this.say(
+      'error',
+      'bad-value',
+      `${field}.${key}`,
+      `expected a list of texts that are not empty, got ${JSON.stringify(value)}`,
+      node,
+    );
+    return [];
   }
 
   private parents(base: string | null, experts: readonly Expert[]): void {
@@ -254,15 +277,13 @@ class Mapper {
   private gates(base: string | null, experts: readonly Expert[]): void {
     const node = this.map.entries.get('gate_mode');
     const mode = node === undefined ? 'hidden' : String(treeValue(node));
-    const prompts = experts.reduce((total, expert) => total + expert.prompts, 0);
-    if (PROMPT_GATES.includes(mode)) {
-      this.say(
-        'warning',
-        'prompt-gates-wait',
-        'gate_mode',
-        `gate_mode ${mode}${node === undefined ? ' (mergekit’s default)' : ''} makes router rows from prompts by running the model, which this version cannot do yet; the router is initialised as normal with standard deviation 0.02 instead${prompts > 0 ? `, and ${prompts} prompts are not used` : ''}`,
-        node ?? this.map,
-      );
+    const prompts = experts.reduce(
+      (total, { prompts: own }) => total + own.positive_prompts.length + own.negative_prompts.length,
+      0,
+    );
+    const init = PROMPT_GATES.get(mode);
+    if (init !== undefined) {
+      this.promptGates(init, mode, experts, node);
       return;
     }
     if (mode === 'random') this.put('router', { init: 'normal', std: 1, order: 'topk-softmax' }, node);
@@ -284,7 +305,7 @@ class Mapper {
         'error',
         'bad-value',
         'gate_mode',
-        `expected ${[...PROMPT_GATES, 'random'].join(', ')} or uniform_random, got ${JSON.stringify(mode)}`,
+        `expected ${[...PROMPT_GATES.keys(), 'random'].join(', ')} or uniform_random, got ${JSON.stringify(mode)}`,
         node,
       );
     if (prompts > 0)
@@ -294,6 +315,34 @@ class Mapper {
         'experts',
         `gate_mode ${mode} uses no prompts; ${prompts} prompts are not used`,
         this.map.entries.get('experts'),
+      );
+  }
+
+  /** `mode` is the configuration's word, `init` ours. */
+  private promptGates(init: PromptInit, mode: string, experts: readonly Expert[], node: Tree | undefined): void {
+    const bare = experts.filter(({ prompts }) => prompts.positive_prompts.length === 0);
+    for (const expert of bare)
+      this.say(
+        'error',
+        'missing-value',
+        `experts[${experts.indexOf(expert)}].positive_prompts`,
+        `is missing; gate_mode ${mode}${node === undefined ? ' (the default)' : ''} makes each router row from prompts`,
+        expert.node,
+        'give positive_prompts, or set gate_mode: random',
+      );
+    if (bare.length > 0) return;
+    const prompts = experts.map((expert) => ({
+      positive_prompts: [...expert.prompts.positive_prompts],
+      negative_prompts: [...expert.prompts.negative_prompts],
+    }));
+    this.put('router', { init, order: 'topk-softmax', prompts }, node ?? this.map.entries.get('experts'));
+    if (init === 'hidden_avg')
+      this.say(
+        'warning',
+        'hidden-avg-pads',
+        'gate_mode',
+        'mergekit averages over the pads of shorter prompts too; here hidden_avg averages over tokens only, so rows differ from mergekit’s where prompts of one expert have different lengths',
+        node ?? this.map,
       );
   }
 

@@ -3,6 +3,7 @@ import { at } from './problems.ts';
 import type { RecipeProblem } from './problems.ts';
 import { nodeAt } from './tree.ts';
 import type { MapTree, Tree } from './tree.ts';
+import { isPromptInit } from './types.ts';
 import type { Recipe } from './types.ts';
 
 type Loose = { readonly [K in keyof Recipe]?: Recipe[K] | undefined };
@@ -79,14 +80,54 @@ export function relations(tree: MapTree, recipe: Loose, problems: RecipeProblem[
         'split deals neurons to slices, but granularity is 1: experts are whole copies',
       ),
     );
-  if (router?.init === 'zero' && nodeAt(tree, ['router', 'std']).found && place('router.std').source.layer !== 'preset')
+  const noStd = router !== undefined && (router.init === 'zero' || isPromptInit(router.init));
+  if (noStd && nodeAt(tree, ['router', 'std']).found && place('router.std').source.layer !== 'preset')
     problems.push(
       at(
         place('router.std'),
         ['router', 'std'],
         'warning',
         'router-std-unused',
-        'router.init is zero, so router.std has no effect',
+        `router.init is ${router.init}, so router.std has no effect`,
       ),
     );
+  if (router !== undefined) promptRelations(router, experts, granularity, place, problems);
+}
+
+/** Prompt gates and their prompts: one entry per expert of full width, none where no prompt is used. */
+function promptRelations(
+  { init, prompts = [] }: Recipe['router'],
+  experts: number | undefined,
+  granularity: number | undefined,
+  place: (...fields: string[]) => Tree,
+  problems: RecipeProblem[],
+): void {
+  const node = place('router.prompts', 'router.init', 'router');
+  const say = (severity: 'error' | 'warning', code: string, message: string, hint?: string): void => {
+    problems.push(at(node, ['router', 'prompts'], severity, code, message, hint));
+  };
+  if (!isPromptInit(init)) {
+    if (prompts.length > 0) say('warning', 'prompts-unused', `router.init ${init} uses no prompts`);
+    return;
+  }
+  const replicas = (experts ?? NaN) / (granularity ?? NaN);
+  if (Number.isInteger(replicas) && prompts.length !== replicas)
+    say(
+      'error',
+      'prompts-not-per-expert',
+      `router.init ${init} needs prompts for each of the ${replicas} experts${granularity === 1 ? '' : ' of full width'}, got ${prompts.length}`,
+      'list one {positive_prompts: […]} per expert under router.prompts',
+    );
+  const first = new Map<string, number>();
+  prompts.forEach((entry, i) => {
+    const key = JSON.stringify([entry.positive_prompts, entry.negative_prompts]);
+    const same = first.get(key);
+    if (same === undefined) first.set(key, i);
+    else
+      say(
+        'warning',
+        'prompts-equal',
+        `experts ${same} and ${i} have the same prompts: their router rows are equal and every token ties between them`,
+      );
+  });
 }

@@ -1,7 +1,7 @@
 /** The zod schema of `*.moe.yaml`: shape, ranges, defaults. Relations between fields are checked in check.ts. */
 import * as z from 'zod';
 import { fieldText } from './fields.ts';
-import { TARGETS } from './types.ts';
+import { ROUTER_INITS, TARGETS } from './types.ts';
 import { parseLayers, parseSize } from './units.ts';
 
 const MAX_COUNT = 65_536;
@@ -89,6 +89,14 @@ const shardSize = z
 
 const plan = z.enum(['none', 'a', 'b', 'c']);
 
+const prompt = z.string().regex(/\S/);
+const expertPrompts = z
+  .strictObject({
+    positive_prompts: z.array(prompt).min(1).meta(doc('router.prompts.[].positive_prompts')),
+    negative_prompts: z.array(prompt).default([]).meta(doc('router.prompts.[].negative_prompts')),
+  })
+  .meta(doc('router.prompts.[]'));
+
 /** The members of a recipe; `recipeSchema` is the object of them. */
 export const RECIPE_SHAPE = {
   preset: z.string().optional().meta(doc('preset')),
@@ -116,9 +124,10 @@ export const RECIPE_SHAPE = {
   expert_init: expertInitInput,
   router: z
     .strictObject({
-      init: z.enum(['normal', 'uniform', 'zero', 'orthogonal']).default('normal').meta(doc('router.init')),
+      init: z.enum(ROUTER_INITS).default('normal').meta(doc('router.init')),
       std: amount().default(0.02).meta(doc('router.std')),
       order: z.enum(['topk-softmax', 'softmax-topk']).default('topk-softmax').meta(doc('router.order')),
+      prompts: z.array(expertPrompts).optional().meta(doc('router.prompts')),
     })
     .prefault({})
     .meta(doc('router')),
@@ -158,7 +167,8 @@ export const recipeSchema = z.strictObject(RECIPE_SHAPE);
 export const KNOWN_KEYS: ReadonlyMap<string, readonly string[]> = new Map<string, readonly string[]>([
   ['', Object.keys(RECIPE_SHAPE)],
   ['parents.[]', ['path', 'experts']],
-  ['router', ['init', 'std', 'order']],
+  ['router', ['init', 'std', 'order', 'prompts']],
+  ['router.prompts.[]', ['positive_prompts', 'negative_prompts']],
   ['shared_expert', ['plan', 'width']],
   ['output', ['dtype', 'shard_size', 'clone']],
 ]);

@@ -4,6 +4,23 @@ import type { JsonObject } from '../common/json.ts';
 export const TARGETS = ['mixtral', 'qwen2_moe', 'qwen3_moe', 'flex_olmo', 'granitemoe'] as const;
 export type TargetType = (typeof TARGETS)[number];
 
+/** How router rows begin: numbers, or (the last three, mergekit's prompt gates) what the base model makes of prompts. */
+export const ROUTER_INITS = ['normal', 'uniform', 'zero', 'orthogonal', 'hidden', 'hidden_avg', 'cheap_embed'] as const;
+export type RouterInit = (typeof ROUTER_INITS)[number];
+export const PROMPT_INITS = ['hidden', 'hidden_avg', 'cheap_embed'] as const;
+export type PromptInit = (typeof PROMPT_INITS)[number];
+
+/** Texts that an expert shall answer, and texts that it shall not. */
+export interface ExpertPrompts {
+  readonly positive_prompts: readonly string[];
+  readonly negative_prompts: readonly string[];
+}
+
+/** Whether router rows come from prompts, so that the base model must be run to get them. */
+export function isPromptInit(init: RouterInit): init is PromptInit {
+  return PROMPT_INITS.some((known) => known === init);
+}
+
 export type ExpertInit =
   | { readonly method: 'copy' }
   /** N(0, std) on a random share `ratio` of every expert element. */
@@ -35,10 +52,12 @@ export interface Recipe {
   readonly layers: 'all' | `every:${number}` | readonly number[];
   readonly expert_init: ExpertInit;
   readonly router: {
-    readonly init: 'normal' | 'uniform' | 'zero' | 'orthogonal';
+    readonly init: RouterInit;
     /** Standard deviation of the entries (uniform: on ±std·√3; orthogonal: rows scaled so that entries have it). */
     readonly std: number;
     readonly order: 'topk-softmax' | 'softmax-topk';
+    /** For prompt gates: one entry per expert of full width (experts / granularity). */
+    readonly prompts?: readonly ExpertPrompts[] | undefined;
   };
   readonly scale: 'auto' | 'none' | 'exact' | 'megatron';
   readonly shared_expert: 'auto' | SharedPlan | { readonly plan: SharedPlan; readonly width: number };
@@ -54,4 +73,11 @@ export interface Recipe {
   readonly seed: number;
   /** Name of the preset it began from, if any. */
   readonly preset?: string;
+}
+
+/** The router's start in a few words. */
+export function routerInWords({ router }: Pick<Recipe, 'router'>): string {
+  if (isPromptInit(router.init))
+    return `${router.init} (rows from the prompts of ${router.prompts?.length ?? 0} experts)`;
+  return router.init === 'zero' ? 'zero' : `${router.init}, std ${String(router.std)}`;
 }

@@ -1,6 +1,7 @@
 /** A plan as text: what becomes of what, how large, how exact, what to know. */
 import type { Plan } from '../plan/types.ts';
 import { layersText } from '../recipe/units.ts';
+import { routerInWords } from '../recipe/types.ts';
 import type { Recipe } from '../recipe/types.ts';
 import { howText, patternRows } from './patterns.ts';
 import type { PatternRow } from './patterns.ts';
@@ -122,7 +123,7 @@ function recipeLine(recipe: Recipe, style: Style): string {
   return `${style.bold('Recipe')}${recipe.preset === undefined ? '' : ` (preset ${recipe.preset})`}\n${fields([
     ['  layers', layersText(recipe.layers)],
     ['  expert_init', init],
-    ['  router', `${recipe.router.init}, std ${recipe.router.std}, ${recipe.router.order}`],
+    ['  router', `${routerInWords(recipe)}, ${recipe.router.order}`],
     ['  scale', recipe.scale],
     ['  shared_expert', shared],
     [

@@ -63,6 +63,7 @@ function depthOf(expr: Expr): number {
     case 'source':
     case 'random':
     case 'orthogonal':
+    case 'prompt-gate':
     case 'fill':
       return 0;
     case 'concat':

@@ -115,6 +115,14 @@ export class RunnableModel {
     return routerTraces(this.spec, await session.run(this.feeds(batch), wanted));
   }
 
+  /** What enters each of `layers` (their number: what leaves the last), [tokens, hidden] each; layers above are not run. */
+  async hidden(batch: TokenBatch, layers: readonly number[]): Promise<readonly Float32Array[]> {
+    const session = await this.session({ hidden: layers, head: 'none' });
+    const names = layers.map((layer) => `hidden.${layer}`);
+    const results = await session.run(this.feeds(batch), names);
+    return names.map((name) => floatData(results.get(name), name));
+  }
+
   /** Inputs of a plain batch: ids, positions from 0, causal masks, rotary tables. */
   feeds(batch: TokenBatch): Feeds {
     const length = Math.max(0, ...batch.rows.map((row) => row.length));

@@ -5,6 +5,8 @@ import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError, grouped } from '../common/errors.ts';
 import { canonicalJson } from '../common/json.ts';
 import { Evaluator, ResolvedLog, SourceSet, throwIfCancelled } from '../evaluate/index.ts';
+import { checkGates } from './gates.ts';
+import type { GateRunner } from '../gates/types.ts';
 import { planContents, sourcesRead } from '../write/contents.ts';
 import { MANIFEST_NAME } from '../write/documents.ts';
 import { readManifest } from '../write/manifest.ts';
@@ -22,6 +24,8 @@ import type { TensorCheck } from './tensors.ts';
 export interface VerifyOptions {
   /** The checkpoints of the plan, base first; without them digests alone are checked. */
   readonly sources?: readonly Checkpoint[] | undefined;
+  /** Runs the base model again where router rows came from prompts; without it they are taken from the record. */
+  readonly gates?: GateRunner | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ProgressListener | undefined;
   /** How many problems are named (all are counted). */
@@ -99,7 +103,7 @@ export async function verifyOutput(out: string, options: VerifyOptions = {}): Pr
     }
     findings.notProven.push('That the recorded values are those of the source: give the source to prove it.');
   } else {
-    await againstSource(check, options.sources);
+    await againstSource(check, options.sources, options.gates);
   }
   progress.flush();
   if (findings.checks.every(({ ok }) => ok)) {
@@ -125,12 +129,19 @@ function checkIsFolder(folder: string, shown: string): void {
   }
 }
 
-async function againstSource(check: TensorCheck, checkpoints: readonly Checkpoint[]): Promise<void> {
+async function againstSource(
+  check: TensorCheck,
+  checkpoints: readonly Checkpoint[],
+  runner: GateRunner | undefined,
+): Promise<void> {
   const { manifest, layout, findings, signal } = check;
   const sources = new SourceSet(checkpoints);
   try {
     // Statistics are computed again, not taken from the manifest.
-    const evaluator = new Evaluator(checkpoints, manifest.plan.recipe.seed, new ResolvedLog(), sources);
+    // Router rows from prompts are the exception: another machine's last bits differ, so bytes are compared with the record.
+    const { gates } = manifest.resolved;
+    const known = new ResolvedLog({ redraw: {}, normShard: {}, svd: {}, gates });
+    const evaluator = new Evaluator(checkpoints, manifest.plan.recipe.seed, known, sources);
     const equal = await compareWithSource(check, evaluator);
     if (equal) claimAgainstSource(evaluator, layout, findings);
     await checkSourceDigests(check, sources);
@@ -143,6 +154,7 @@ async function againstSource(check: TensorCheck, checkpoints: readonly Checkpoin
       });
     }
     findings.check('statistics', resolvedEqual, 'what was drawn from the data equals the record');
+    await checkGates(manifest, checkpoints, runner, findings, signal);
     sources.checkUnchanged();
   } finally {
     sources.close();

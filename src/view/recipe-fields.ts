@@ -9,7 +9,7 @@ import { PRESETS } from '../recipe/presets.ts';
 import type { RecipeProblem } from '../recipe/problems.ts';
 import { METHOD_NAMES, methodFields, recipeSchema } from '../recipe/schema.ts';
 import { parseTree, treeValue } from '../recipe/tree.ts';
-import { TARGETS } from '../recipe/types.ts';
+import { PROMPT_INITS, ROUTER_INITS, TARGETS } from '../recipe/types.ts';
 
 export interface FieldsRequest {
   /** Text of the recipe file: values are shown as written there. */
@@ -51,7 +51,7 @@ const SPECS: readonly Spec[] = [
     path: ['router', 'init'],
     label: 'Router start',
     control: 'choice',
-    choices: ['normal', 'uniform', 'zero', 'orthogonal'],
+    choices: ROUTER_INITS,
   },
   { path: ['router', 'std'], label: 'Router deviation', control: 'number', min: 0 },
   { path: ['router', 'order'], label: 'Router order', control: 'choice', choices: ['topk-softmax', 'softmax-topk'] },
@@ -205,6 +205,8 @@ function disabledReason(
   }
   if (group === 'router' && member === 'std' && now('router', 'init') === 'zero')
     return 'A router of zeros has no deviation.';
+  if (group === 'router' && member === 'std' && PROMPT_INITS.some((init) => init === now('router', 'init')))
+    return 'Router rows from prompts have length 1.';
   const parents = now('parents');
   if (group === 'rest' && (!Array.isArray(parents) || parents.length === 0)) return 'Only with other parents.';
   return null;

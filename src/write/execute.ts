@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError, grouped } from '../common/errors.ts';
 import { Evaluator, ResolvedLog, SourceSet, throwIfCancelled } from '../evaluate/index.ts';
+import { resolveGates } from '../gates/resolve.ts';
+import type { GateRunner } from '../gates/types.ts';
 import type { Plan } from '../plan/types.ts';
 import { canClone } from './clone.ts';
 import { planContents } from './contents.ts';
@@ -34,6 +36,8 @@ export interface WriteOptions {
   readonly overwrite?: boolean;
   /** False: never share blocks between equal files, even where the file system could. */
   readonly clone?: boolean;
+  /** Runs the base model where router rows come from prompts; without it such plans are refused. */
+  readonly gates?: GateRunner | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ProgressListener | undefined;
   /** For tests: called after each durable step, may delay or throw. */
@@ -188,6 +192,7 @@ class Run {
     const earlier = await this.takeOver(header, layout);
     throwIfCancelled(signal);
     await checkPreconditions(plan, sources, signal);
+    await resolveGates(plan, this.evaluator.resolved, sources.checkpoints, options.gates, signal);
 
     const clones = options.clone !== false && plan.recipe.output.clone !== false && (await this.clonesHere(layout));
     await this.checkSpace(layout, clones);

@@ -58,6 +58,7 @@ export const resolvedSchema = z.object({
     z.string(),
     z.object({ rank: z.number(), residual: z.number(), steps: z.number(), basisSha256: sha256 }),
   ),
+  gates: z.record(z.string(), z.object({ rows: z.string() })).default({}),
 });
 
 export const manifestSchema = z.object({

@@ -1,6 +1,7 @@
 /** README.md of an output: what it is, what was done, what that means, and how to check and undo it. */
 import { parseDocument, stringify } from 'yaml';
 import { grouped } from '../common/errors.ts';
+import { routerInWords } from '../recipe/types.ts';
 import type { Plan } from '../plan/types.ts';
 import { TOOL_NAME, TOOL_VERSION } from './version.ts';
 
@@ -95,7 +96,7 @@ export function modelCard(input: CardInput): string {
     `| Dense source | ${grouped(plan.source.parameters)} parameters (${plan.source.modelType}) |`,
     `| Experts | ${initInWords(plan)} |`,
     `| Granularity | ${String(recipe.granularity)} expert(s) per dense feed-forward network |`,
-    `| Router | ${recipe.router.init}${recipe.router.init === 'zero' ? '' : `, std ${String(recipe.router.std)}`}, ${recipe.router.order} |`,
+    `| Router | ${routerInWords(recipe)}, ${recipe.router.order} |`,
     `| Seed | ${String(recipe.seed)} |`,
     `| Function | **${plan.exactness.class}**: ${plan.exactness.reason} |`,
     `| Plan | \`${plan.hash}\` |`,

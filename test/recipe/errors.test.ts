@@ -23,7 +23,7 @@ describe('errors', () => {
       '  a.moe.yaml:1:10: experts: expected a whole number from 1 to 65536, got "eight"',
       '  a.moe.yaml:2:8: top_k: expected a whole number from 1 to the number of experts, got 2.5',
       '  a.moe.yaml:3:1: unknown key "topk"; did you mean "top_k"?',
-      '  a.moe.yaml:4:16: router.init: expected normal, uniform, zero or orthogonal, got "foo"',
+      '  a.moe.yaml:4:16: router.init: expected normal, uniform, zero, orthogonal, hidden, hidden_avg or cheap_embed, got "foo"',
       '  a.moe.yaml:4:21: router: unknown key "stdd"; did you mean "std"?',
       '  a.moe.yaml:5:6: tie: expected auto, true or false, got "yes"',
       '  a.moe.yaml:6:7: seed: expected a whole number from 0 to 9007199254740991, got -1',

@@ -40,16 +40,34 @@ describe('a mergekit-moe configuration', () => {
     expect([recipe.parents, recipe.experts, recipe.top_k, recipe.output.dtype]).toEqual([[], 3, 2, 'same']);
   });
 
-  it('prompt gates wait and say so, naming the mode, even where it is the default', () => {
+  it('prompt gates keep their prompts; hidden is the default and hidden_last its other name', () => {
     const text =
-      'base_model: m\nexperts: [{source_model: a, positive_prompts: [x, y]}, {source_model: b, positive_prompts: [z]}]\n';
-    const loaded = load(text);
-    expect(loaded.warnings).toHaveLength(1);
-    expect(loaded.warnings[0]?.code).toBe('prompt-gates-wait');
-    expect(loaded.warnings[0]?.message).toContain('gate_mode hidden (mergekit’s default)');
-    expect(loaded.warnings[0]?.message).toContain('3 prompts are not used');
-    expect(loaded.recipe.router).toEqual({ init: 'normal', std: 0.02, order: 'topk-softmax' });
-    expect(load(`gate_mode: cheap_embed\n${text}`).warnings[0]?.message).toContain('gate_mode cheap_embed makes');
+      'base_model: m\nexperts: [{source_model: a, positive_prompts: [x, y], negative_prompts: [w]}, {source_model: b, positive_prompts: [z]}]\n';
+    const router = {
+      std: 0.02,
+      order: 'topk-softmax',
+      prompts: [
+        { positive_prompts: ['x', 'y'], negative_prompts: ['w'] },
+        { positive_prompts: ['z'], negative_prompts: [] },
+      ],
+    };
+    const byDefault = load(text);
+    expect(byDefault.recipe.router).toEqual({ init: 'hidden', ...router });
+    expect(byDefault.warnings).toEqual([]);
+    expect(load(`gate_mode: hidden_last\n${text}`).recipe.router.init).toBe('hidden');
+    expect(load(`gate_mode: cheap_embed\n${text}`).recipe.router).toEqual({ init: 'cheap_embed', ...router });
+    const averaged = load(`gate_mode: hidden_avg\n${text}`);
+    expect(averaged.recipe.router.init).toBe('hidden_avg');
+    expect(averaged.warnings.map(({ code }) => code)).toEqual(['hidden-avg-pads']);
+  });
+
+  it('an expert without prompts, or with something else for prompts, is refused by name', () => {
+    const bare = failure(() =>
+      load('base_model: m\nexperts: [{source_model: a, positive_prompts: [x]}, {source_model: b}]\n'),
+    );
+    expect(bare.message).toContain('experts[1].positive_prompts: is missing; gate_mode hidden (the default)');
+    const odd = failure(() => load('base_model: m\nexperts: [{source_model: a, positive_prompts: [1]}]\n'));
+    expect(odd.message).toContain('experts[0].positive_prompts: expected a list of texts that are not empty, got [1]');
   });
 
   it('uniform_random is U(-1/√H, 1/√H) where the width can be read, and says so where not', () => {

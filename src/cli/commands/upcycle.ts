@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { usageError } from '../command.ts';
 import type { Command, Context } from '../command.ts';
+import { gatesFor } from '../models.ts';
 import { emit } from '../output.ts';
 import { planFromFile, planFromRecipe, RECIPE_OPTIONS } from '../planning.ts';
 import type { Planned } from '../planning.ts';
@@ -39,6 +40,7 @@ export const upcycle: Command = {
         resume: args.flag('resume'),
         overwrite: args.flag('overwrite'),
         ...(args.flag('no-clone') ? { clone: false } : {}),
+        gates: await gatesFor(context),
         signal: io.signal,
         onProgress: (event) => {
           line.update({ ...event, done: event.bytesDone, total: event.bytesTotal, at: event.file });
@@ -84,6 +86,7 @@ async function verified(context: Context, out: string, { checkpoints }: Planned)
   try {
     return await verifyOutput(out, {
       sources: checkpoints,
+      gates: await gatesFor(context),
       signal: context.io.signal,
       onProgress: (event) => {
         line.update({ ...event, done: event.bytesDone, total: event.bytesTotal, at: event.file });

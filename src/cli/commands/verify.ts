@@ -6,7 +6,7 @@ import type { VerifyReport } from '../../verify/index.ts';
 import type { LogitProof } from '../../verify/logits.ts';
 import type { Command, Context } from '../command.ts';
 import { usageError } from '../command.ts';
-import { RUN_OPTIONS, openModel, withModels } from '../models.ts';
+import { RUN_OPTIONS, gatesFor, openModel, withModels } from '../models.ts';
 import { emit } from '../output.ts';
 import { openAll } from '../planning.ts';
 import { ProgressLine } from '../progress.ts';
@@ -51,6 +51,7 @@ export const verify: Command = {
     try {
       report = await verifyOutput(resolve(io.cwd, out), {
         sources: checkpoints,
+        gates: await gatesFor(context),
         signal: io.signal,
         onProgress: (event) => {
           line.update({ ...event, done: event.bytesDone, total: event.bytesTotal, at: event.file });
