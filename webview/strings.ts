@@ -28,3 +28,8 @@ export function t(english: string, ...values: readonly (string | number)[]): str
     return value === undefined ? hole : String(value);
   });
 }
+
+/** Marks a text of a table for translators (scripts/l10n.mjs); `t()` it where it is shown. */
+export function key(english: string): string {
+  return english;
+}

@@ -32,6 +32,6 @@ export function pullHint(neededBytes: number, files: number, free: number | null
       : `; ${inUnits(free)} are free here${free < neededBytes ? `, ${inUnits(neededBytes - free)} too little` : ''}`;
   return (
     'Run git lfs pull in the folder (git lfs install first, if Git LFS is new here). ' +
-    `It needs about ${inUnits(neededBytes)} for ${String(files)} file(s)${room}.`
+    `It needs about ${inUnits(neededBytes)} for ${files === 1 ? '1 file' : `${String(files)} files`}${room}.`
   );
 }

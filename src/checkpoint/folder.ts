@@ -210,18 +210,26 @@ function sizeIn(details: Problem['details']): number {
 
 function ignored(contents: Contents): Problem[] {
   const problems: Problem[] = [];
-  const say = (code: string, what: string, files: readonly Entry[]): void => {
+  const say = (code: string, [one, many]: readonly [string, string], files: readonly Entry[]): void => {
     if (files.length === 0) return;
     problems.push({
       severity: 'info',
       code,
       file: files[0]?.name ?? '',
-      message: `${grouped(files.length)} ${what} not read: ${listed(files.map((entry) => entry.name))}`,
+      message: `${files.length === 1 ? `1 ${one} is` : `${grouped(files.length)} ${many} are`} not read: ${listed(files.map((entry) => entry.name))}`,
     });
   };
-  say('pickle-ignored', 'pickle file(s) beside the safetensors files are', contents.pickles);
-  say('foreign-ignored', 'weight file(s) of other formats are', contents.foreign);
-  say('gguf-ignored', 'GGUF file(s) beside the safetensors files are', contents.gguf);
+  say(
+    'pickle-ignored',
+    ['pickle file beside the safetensors files', 'pickle files beside the safetensors files'],
+    contents.pickles,
+  );
+  say('foreign-ignored', ['weight file of another format', 'weight files of other formats'], contents.foreign);
+  say(
+    'gguf-ignored',
+    ['GGUF file beside the safetensors files', 'GGUF files beside the safetensors files'],
+    contents.gguf,
+  );
   return problems;
 }
 

@@ -1,16 +1,17 @@
 /** What an error page offers to do. The ids come back with `errorAction`. */
 import { toWireError } from '../protocol/errors.ts';
 import type { ErrorPage } from '../protocol/wire.ts';
+import { t } from './words.ts';
 
 export type ErrorActionId = 'reload' | 'openText' | 'examine' | 'rebuildIndex' | 'reveal' | 'copyDiagnostics';
 
-const LABELS: Readonly<Record<ErrorActionId, string>> = {
-  reload: 'Try Again',
-  openText: 'Open as Text',
-  examine: 'Examine the Folder',
-  rebuildIndex: 'Rebuild the Index',
-  reveal: 'Show in Explorer',
-  copyDiagnostics: 'Copy Diagnostics',
+const LABELS: Readonly<Record<ErrorActionId, () => string>> = {
+  reload: () => t('Try Again'),
+  openText: () => t('Open as Text'),
+  examine: () => t('Examine the Folder'),
+  rebuildIndex: () => t('Rebuild the Index'),
+  reveal: () => t('Show in Explorer'),
+  copyDiagnostics: () => t('Copy Diagnostics'),
 };
 
 export function isErrorAction(id: string): id is ErrorActionId {
@@ -24,5 +25,5 @@ export function pageActions(error: unknown): ErrorPage['actions'] {
   if (/index/.test(code)) ids.push('rebuildIndex');
   if (/lfs|json|config/.test(code) && place.file !== undefined) ids.push('openText');
   ids.push('examine', 'reveal', 'copyDiagnostics');
-  return ids.map((id) => ({ id, label: LABELS[id] }));
+  return ids.map((id) => ({ id, label: LABELS[id]() }));
 }

@@ -1,14 +1,26 @@
 /** Metrics of experts: names, values, ratios, summaries. Pure; shared by the tree and the heat map. */
 import type { ExpertGrid, ExpertMetric, LayerExperts, MetricName } from '../protocol/checkpoint.ts';
 import type { HeatmapState } from '../protocol/heatmap.ts';
+import { t } from './words.ts';
 
-export const METRICS: readonly { readonly name: MetricName; readonly label: string; readonly about: string }[] = [
-  { name: 'norm', label: 'Norm', about: 'Frobenius norm of the expert’s matrices together' },
-  { name: 'distance', label: 'Distance to parent', about: '‖expert − dense parent‖ / ‖parent‖' },
-  { name: 'nearest', label: 'Nearest like', about: 'Cosine with the most similar other expert of the layer' },
-  { name: 'effectiveRank', label: 'Effective rank', about: 'Estimate from the entropy of the singular values' },
-  { name: 'routerNorm', label: 'Router row', about: 'Norm of the expert’s row of the router' },
-];
+/** The metrics that can be shown, with their names for people. */
+export function metrics(): { readonly name: MetricName; readonly label: string; readonly about: string }[] {
+  return [
+    { name: 'norm', label: t('Norm'), about: t('Frobenius norm of the expert’s matrices together') },
+    { name: 'distance', label: t('Distance to parent'), about: t('‖expert − dense parent‖ / ‖parent‖') },
+    {
+      name: 'nearest',
+      label: t('Nearest like'),
+      about: t('Cosine with the most similar other expert of the layer'),
+    },
+    {
+      name: 'effectiveRank',
+      label: t('Effective rank'),
+      about: t('Estimate from the entropy of the singular values'),
+    },
+    { name: 'routerNorm', label: t('Router row'), about: t('Norm of the expert’s row of the router') },
+  ];
+}
 
 export function metricValue(metric: MetricName, expert: ExpertMetric): number | null {
   switch (metric) {
@@ -35,10 +47,10 @@ export function meanNorm(layer: LayerExperts): number | null {
 export function expertText(expert: ExpertMetric, mean: number | null): string {
   const parts: string[] = [];
   const norm = expert.norm.all;
-  if (norm !== null && mean !== null && mean > 0) parts.push(`${(norm / mean).toFixed(2)}× norm`);
-  if (expert.distance !== null) parts.push(`${percent(expert.distance)} from parent`);
+  if (norm !== null && mean !== null && mean > 0) parts.push(t('{0}× norm', (norm / mean).toFixed(2)));
+  if (expert.distance !== null) parts.push(t('{0} from parent', percent(expert.distance)));
   else if (expert.nearest !== null)
-    parts.push(`cos ${expert.nearest.cosine.toFixed(3)} with ${String(expert.nearest.expert)}`);
+    parts.push(t('cos {0} with {1}', expert.nearest.cosine.toFixed(3), String(expert.nearest.expert)));
   return [...flagWords(expert), ...parts].join(', ');
 }
 
@@ -46,13 +58,13 @@ export function flagWords(expert: ExpertMetric): string[] {
   return expert.flags.map((flag) => {
     switch (flag) {
       case 'dead':
-        return 'dead';
+        return t('dead');
       case 'duplicate':
-        return expert.duplicateOf === null ? 'duplicate' : `same as ${String(expert.duplicateOf)}`;
+        return expert.duplicateOf === null ? t('duplicate') : t('same as {0}', expert.duplicateOf);
       case 'not-finite':
-        return 'NaN or Inf';
+        return t('NaN or Inf');
       case 'outlier':
-        return 'outlier';
+        return t('outlier');
     }
   });
 }
@@ -93,7 +105,7 @@ export function heatPicture(grid: ExpertGrid, layers: ReadonlyMap<number, LayerE
       const away = value === null || mean === null || mean === 0 ? 0 : Math.abs(value / mean - 1);
       const flagged = findings(one, grid);
       const words = flagWords(one).join(', ');
-      const why = flagged ? words : `${away >= 0.005 ? `${percent(away)} off the layer’s mean` : 'like its layer'}`;
+      const why = flagged ? words : away >= 0.005 ? t('{0} off the layer’s mean', percent(away)) : t('like its layer');
       flat.push({ layer: row.layer, expert: one.expert, value, why, rank: (flagged ? 1e6 : 0) + away });
     }
   }
@@ -128,19 +140,19 @@ function summaryOf(
   metric: MetricName,
   grid: ExpertGrid,
 ): string {
-  const label = METRICS.find((one) => one.name === metric)?.label ?? metric;
-  if (range === null) return known === 0 ? 'Not computed yet.' : `${label} is not known for these experts.`;
+  const label = metrics().find((one) => one.name === metric)?.label ?? metric;
+  if (range === null) return known === 0 ? t('Not computed yet.') : t('{0} is not known for these experts.', label);
   const flagged = flat.filter(({ rank }) => rank >= 1e6).length;
   const [first] = flat;
   const spread =
     range[0] === range[1]
-      ? `${label}: the same for all experts (${range[0].toPrecision(4)}).`
-      : `${label} from ${range[0].toPrecision(4)} to ${range[1].toPrecision(4)}.`;
+      ? t('{0}: the same for all experts ({1}).', label, range[0].toPrecision(4))
+      : t('{0} from {1} to {2}.', label, range[0].toPrecision(4), range[1].toPrecision(4));
   const parts = [spread];
-  if (known < layers) parts.push(`${String(known)} of ${String(layers)} layers computed.`);
-  if (flagged > 0) parts.push(`${String(flagged)} ${flagged === 1 ? 'expert is' : 'experts are'} flagged.`);
-  else if (grid.identicalExpected) parts.push('Identical experts are expected in a fresh upcycle.');
+  if (known < layers) parts.push(t('{0} of {1} layers computed.', known, layers));
+  if (flagged > 0) parts.push(flagged === 1 ? t('1 expert is flagged.') : t('{0} experts are flagged.', flagged));
+  else if (grid.identicalExpected) parts.push(t('Identical experts are expected in a fresh upcycle.'));
   else if (first !== undefined && first.rank > 0.005)
-    parts.push(`Farthest: layer ${String(first.layer)}, expert ${String(first.expert)} (${first.why}).`);
+    parts.push(t('Farthest: layer {0}, expert {1} ({2}).', first.layer, first.expert, first.why));
   return parts.join(' ');
 }

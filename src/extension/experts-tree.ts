@@ -4,6 +4,7 @@ import type { ExpertGrid, ExpertMetric, LayerExperts } from '../protocol/checkpo
 import { COMMANDS } from './ids.ts';
 import { expertText, findings, flagWords, meanNorm } from './expert-words.ts';
 import type { Services } from './services.ts';
+import { t } from './words.ts';
 
 interface LayerNode {
   readonly kind: 'layer';
@@ -140,15 +141,15 @@ function tooltipOf(
   const add = (label: string, value: number | null): void => {
     if (value !== null) lines.push(`${label}: ${value.toPrecision(6)}`);
   };
-  add('Norm', norm.all);
-  add('Norm of gate', norm.gate);
-  add('Norm of up', norm.up);
-  add('Norm of down', norm.down);
-  add('Distance to parent', distance);
+  add(t('Norm'), norm.all);
+  add(t('Norm of gate'), norm.gate);
+  add(t('Norm of up'), norm.up);
+  add(t('Norm of down'), norm.down);
+  add(t('Distance to parent'), distance);
   if (nearest !== null)
-    lines.push(`Nearest: expert ${String(nearest.expert)}, cosine ${nearest.cosine.toPrecision(6)}`);
-  add('Effective rank (estimate)', effectiveRank);
-  add('Router row norm', routerNorm);
+    lines.push(t('Nearest: expert {0}, cosine {1}', String(nearest.expert), nearest.cosine.toPrecision(6)));
+  add(t('Effective rank (estimate)'), effectiveRank);
+  add(t('Router row norm'), routerNorm);
   lines.push(...flagWords({ norm, distance, nearest, effectiveRank, routerNorm, ...metric }));
   return lines.join('\n');
 }

@@ -13,7 +13,7 @@ import type { HeatmapState } from '../protocol/heatmap.ts';
 import type { Endpoint } from '../protocol/host.ts';
 import type { StepProgress } from '../protocol/wire.ts';
 import { messageOf } from '../common/errors.ts';
-import { heatPicture, METRICS } from './expert-words.ts';
+import { heatPicture, metrics } from './expert-words.ts';
 import type { Services } from './services.ts';
 import { logPageFault, openPage } from './webview-page.ts';
 
@@ -128,7 +128,7 @@ export class HeatmapView implements vscode.WebviewViewProvider {
       name: session?.name ?? '',
       progress: this.progress,
       metric: this.metric,
-      metrics: METRICS.map((one) => ({ ...one })),
+      metrics: metrics().map((one) => ({ ...one })),
       layers: [],
       experts: 0,
       values: new Float32Array(0),

@@ -1,17 +1,28 @@
 /** Jobs in words, for tree, status bar and notifications. No vscode here. */
 import type { JobProgress, JobView } from '../protocol/jobs.ts';
 import { durationText, shortBytes } from '../report/text.ts';
+import { t } from './words.ts';
 
-const PHASES: Readonly<Record<JobProgress['phase'], string>> = {
-  start: 'opening',
-  plan: 'planning',
-  check: 'checking the source',
-  write: 'writing',
-  finish: 'finishing',
-  verify: 'verifying',
-  revert: 'reverting',
-  scan: 'reading values',
-};
+function phaseText(phase: JobProgress['phase']): string {
+  switch (phase) {
+    case 'start':
+      return t('opening');
+    case 'plan':
+      return t('planning');
+    case 'check':
+      return t('checking the source');
+    case 'write':
+      return t('writing');
+    case 'finish':
+      return t('finishing');
+    case 'verify':
+      return t('verifying');
+    case 'revert':
+      return t('reverting');
+    case 'scan':
+      return t('reading values');
+  }
+}
 
 /** 0 to 1, or null where nothing is countable yet. */
 export function shareDone(progress: JobProgress | null): number | null {
@@ -21,14 +32,16 @@ export function shareDone(progress: JobProgress | null): number | null {
 
 /** "writing 42 %, 1.2 GB/s, 3 s left". */
 export function progressText(progress: JobProgress | null): string {
-  if (progress === null) return 'starting';
+  if (progress === null) return t('starting');
   const share = shareDone(progress);
   const parts = [
-    share === null ? PHASES[progress.phase] : `${PHASES[progress.phase]} ${String(Math.floor(share * 100))} %`,
+    share === null
+      ? phaseText(progress.phase)
+      : t('{0} {1} %', phaseText(progress.phase), String(Math.floor(share * 100))),
   ];
   if (progress.bytesPerSecond !== null && progress.bytesPerSecond > 0)
-    parts.push(`${shortBytes(progress.bytesPerSecond)}/s`);
-  if (progress.etaSeconds !== null) parts.push(`${durationText(progress.etaSeconds)} left`);
+    parts.push(t('{0}/s', shortBytes(progress.bytesPerSecond)));
+  if (progress.etaSeconds !== null) parts.push(t('{0} left', durationText(progress.etaSeconds)));
   return parts.join(', ');
 }
 
@@ -36,19 +49,20 @@ export function progressText(progress: JobProgress | null): string {
 export function statusText(job: JobView, now: number = Date.now()): string {
   switch (job.status) {
     case 'queued':
-      return job.place === null ? 'waiting' : `waiting, place ${String(job.place)}`;
+      return job.place === null ? t('waiting') : t('waiting, place {0}', job.place);
     case 'running':
-      return job.cancelling ? 'stopping' : `${progressText(job.progress)}${job.mine ? '' : ' (another window)'}`;
+      if (job.cancelling) return t('stopping');
+      return job.mine ? progressText(job.progress) : t('{0} (another window)', progressText(job.progress));
     case 'done':
-      return `done ${ago(job.ended, now)}`;
+      return t('done {0}', ago(job.ended, now));
     case 'checked-bad':
-      return `found damage ${ago(job.ended, now)}`;
+      return t('found damage {0}', ago(job.ended, now));
     case 'failed':
-      return `failed ${ago(job.ended, now)}`;
+      return t('failed {0}', ago(job.ended, now));
     case 'cancelled':
-      return `cancelled ${ago(job.ended, now)}`;
+      return t('cancelled {0}', ago(job.ended, now));
     case 'interrupted':
-      return `interrupted ${ago(job.ended, now)}`;
+      return t('interrupted {0}', ago(job.ended, now));
   }
 }
 
@@ -57,9 +71,9 @@ export function ago(iso: string | null, now: number): string {
   const then = iso === null ? NaN : Date.parse(iso);
   const seconds = Math.max(0, Math.round((now - then) / 1000));
   if (Number.isNaN(seconds)) return '';
-  if (seconds < 60) return 'just now';
-  if (seconds < 3600) return `${String(Math.floor(seconds / 60))} min ago`;
-  if (seconds < 86_400) return `${String(Math.floor(seconds / 3600))} h ago`;
+  if (seconds < 60) return t('just now');
+  if (seconds < 3600) return t('{0} min ago', Math.floor(seconds / 60));
+  if (seconds < 86_400) return t('{0} h ago', Math.floor(seconds / 3600));
   return new Date(then).toISOString().slice(0, 10);
 }
 

@@ -25,6 +25,7 @@ import { registerTasks } from './tasks.ts';
 import { TextDocuments } from './text-documents.ts';
 import { registerUriHandler } from './uri-handler.ts';
 import { WorkerClient } from './worker-client.ts';
+import { useTranslator } from './words.ts';
 import { WorkspaceFiles } from './workspace-files.ts';
 
 let running: Services | null = null;
@@ -32,6 +33,7 @@ let running: Services | null = null;
 export function activate(context: vscode.ExtensionContext): void {
   const start = performance.now();
   const log = vscode.window.createOutputChannel('MoE Workbench', { log: true });
+  useTranslator(vscode.l10n.t);
   try {
     running = assemble(context, log);
     log.info(`Activated in ${(performance.now() - start).toFixed(1)} ms`);

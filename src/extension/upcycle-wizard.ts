@@ -10,13 +10,20 @@ import { pickStep, runSteps } from './steps.ts';
 import type { Answer, StepPlace } from './steps.ts';
 import { outsideFolder } from './viewer-host.ts';
 
-const TARGET_WORDS: Readonly<Record<(typeof TARGETS)[number], string>> = {
-  mixtral: 'from llama, mistral, phi3, gemma',
-  qwen2_moe: 'from qwen2, or with a subset of layers',
-  qwen3_moe: 'from qwen3',
-  flex_olmo: 'from olmo2',
-  granitemoe: 'from granite',
-};
+function targetWords(target: (typeof TARGETS)[number]): string {
+  switch (target) {
+    case 'mixtral':
+      return vscode.l10n.t('from llama, mistral, phi3, gemma');
+    case 'qwen2_moe':
+      return vscode.l10n.t('from qwen2, or with a subset of layers');
+    case 'qwen3_moe':
+      return vscode.l10n.t('from qwen3');
+    case 'flex_olmo':
+      return vscode.l10n.t('from olmo2');
+    case 'granitemoe':
+      return vscode.l10n.t('from granite');
+  }
+}
 
 const MAX_EXPERTS = 65_536;
 
@@ -39,7 +46,7 @@ export async function upcycleWizard(base: string): Promise<vscode.Uri | null> {
           vscode.l10n.t('Architecture to write'),
           [
             { label: 'auto', description: vscode.l10n.t('the one that fits the dense family'), value: 'auto' },
-            ...TARGETS.map((target) => ({ label: target, description: TARGET_WORDS[target], value: target as string })),
+            ...TARGETS.map((target) => ({ label: target, description: targetWords(target), value: target as string })),
           ],
           { active: choice.target },
         ),

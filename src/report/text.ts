@@ -61,8 +61,9 @@ export function plural(count: number, noun: string, many = `${noun}s`): string {
   return `${grouped(count)} ${count === 1 ? noun : many}`;
 }
 
-/** `1 h 02 min`, `3 min 20 s`, `4.2 s`. */
+/** `1 h 02 min`, `3 min 20 s`, `4.2 s`, `12 ms`. */
 export function durationText(seconds: number): string {
+  if (seconds > 0 && seconds < 0.05) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   const whole = Math.round(seconds);

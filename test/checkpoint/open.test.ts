@@ -360,7 +360,7 @@ describe('config.json', () => {
     const cp = await openCheckpoint(both);
     const found = cp.problems.filter((p) => p.code === 'git-lfs-pointer');
     expect(found.map((p) => p.details?.['neededBytes'])).toEqual([7e9, 7e9]);
-    expect(found[0]?.hint).toContain('about 7.00 GB for 2 file(s)');
+    expect(found[0]?.hint).toContain('about 7.00 GB for 2 files');
   });
 
   it('is refused when nested beyond reason', async () => {

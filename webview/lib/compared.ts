@@ -3,19 +3,19 @@ import type { CompareExpert, CompareRow, CompareSummary } from '../../src/protoc
 import type { IconName } from './icons.ts';
 import { grouped, numberText } from './format.ts';
 import { extremes } from './scale.ts';
-import { t } from '../strings.ts';
+import { key, t } from '../strings.ts';
 
 export type CompareState = CompareRow['state'];
 
 /** How a state looks: sign and words, never colour alone. */
 export const STATES: readonly (readonly [CompareState, IconName, string])[] = [
-  ['changed', 'diff-modified', 'changed'],
-  ['added', 'diff-added', 'added'],
-  ['removed', 'diff-removed', 'removed'],
-  ['reshaped', 'arrow-swap', 'reshaped'],
-  ['dtype', 'symbol-array', 'other type'],
-  ['not-compared', 'question', 'not compared'],
-  ['equal', 'check', 'equal'],
+  ['changed', 'diff-modified', key('changed')],
+  ['added', 'diff-added', key('added')],
+  ['removed', 'diff-removed', key('removed')],
+  ['reshaped', 'arrow-swap', key('reshaped')],
+  ['dtype', 'symbol-array', key('other type')],
+  ['not-compared', 'question', key('not compared')],
+  ['equal', 'check', key('equal')],
 ];
 
 export function countIn(summary: CompareSummary, state: CompareState): number {

@@ -2,7 +2,7 @@
 import type { JsonValue } from '../../src/common/json.ts';
 import type { RecipeField } from '../../src/protocol/planning.ts';
 import { jsonText } from './format.ts';
-import { t } from '../strings.ts';
+import { key, t } from '../strings.ts';
 
 /** What is typed into a control, judged. */
 export type Parsed =
@@ -62,11 +62,11 @@ export interface FieldGroup {
 
 /** Which group a field's first step belongs to; the rest stand in a group of their own at the end. */
 const HEADS: readonly (readonly [string, string, readonly string[]])[] = [
-  ['source', 'Source', ['preset', 'base', 'parents', 'rest']],
-  ['shape', 'Mixture', ['target', 'experts', 'top_k', 'granularity', 'layers', 'shared_expert', 'scale', 'tie']],
-  ['init', 'Expert initialisation', ['expert_init', 'seed']],
-  ['router', 'Router', ['router']],
-  ['output', 'Output', ['output']],
+  ['source', key('Source'), ['preset', 'base', 'parents', 'rest']],
+  ['shape', key('Mixture'), ['target', 'experts', 'top_k', 'granularity', 'layers', 'shared_expert', 'scale', 'tie']],
+  ['init', key('Expert initialisation'), ['expert_init', 'seed']],
+  ['router', key('Router'), ['router']],
+  ['output', key('Output'), ['output']],
 ];
 
 export function groupFields(fields: readonly RecipeField[]): readonly FieldGroup[] {

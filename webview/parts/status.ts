@@ -4,7 +4,7 @@ import type { TemplateResult } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
 import type { ErrorPage, WireProblem } from '../../src/protocol/wire.ts';
 import { grouped, visible } from '../lib/format.ts';
-import { t } from '../strings.ts';
+import { key, t } from '../strings.ts';
 import { icon } from './icon.ts';
 import type { Tone } from './icon.ts';
 import type { IconName } from '../lib/icons.ts';
@@ -223,9 +223,9 @@ export class MoeErrorPage extends LitElement {
 }
 
 const TONES: Readonly<Record<'error' | 'warning' | 'info', readonly [IconName, Tone, string]>> = {
-  error: ['error', 'error', 'Error'],
-  warning: ['warning', 'warning', 'Warning'],
-  info: ['info', 'info', 'Note'],
+  error: ['error', 'error', key('Error')],
+  warning: ['warning', 'warning', key('Warning')],
+  info: ['info', 'info', key('Note')],
 };
 
 /** The icon of a severity, with its name for screen readers. */

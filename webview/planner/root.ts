@@ -43,7 +43,7 @@ import type { IconName } from '../lib/icons.ts';
 import '../parts/status.ts';
 import { severityIcon } from '../parts/status.ts';
 import { base } from '../parts/styles.ts';
-import { t } from '../strings.ts';
+import { key, t } from '../strings.ts';
 import { checkedOf } from '../toolkit.ts';
 import './field.ts';
 import type { PickDetail } from './field.ts';
@@ -69,10 +69,10 @@ function readView(saved: unknown): SavedView {
 }
 
 const EXACT: Readonly<Record<PlanSummary['exactness']['class'], readonly [IconName, string, string]>> = {
-  'bit-exact': ['verified-filled', 'ok', 'Bit-exact'],
-  exact: ['pass', 'ok', 'Exact'],
-  approximate: ['warning', 'approximate', 'Approximate'],
-  'not-preserving': ['error', 'broken', 'Does not keep the function'],
+  'bit-exact': ['verified-filled', 'ok', key('Bit-exact')],
+  exact: ['pass', 'ok', key('Exact')],
+  approximate: ['warning', 'approximate', key('Approximate')],
+  'not-preserving': ['error', 'broken', key('Does not keep the function')],
 };
 
 @customElement('moe-planner')

@@ -7,18 +7,18 @@ import { bytesText, grouped, plural, shareText, visible } from '../lib/format.ts
 import { icon } from '../parts/icon.ts';
 import { props } from '../parts/props.ts';
 import { base } from '../parts/styles.ts';
-import { t } from '../strings.ts';
+import { key, t } from '../strings.ts';
 
 type Kind = ShardBar['parts'][number]['kind'];
 const KINDS: readonly (readonly [Kind, string])[] = [
-  ['expert', 'experts'],
-  ['shared', 'shared expert'],
-  ['router', 'router'],
-  ['attention', 'attention'],
-  ['embed', 'embedding'],
-  ['head', 'output head'],
-  ['norm', 'norms'],
-  ['other', 'other'],
+  ['expert', key('experts')],
+  ['shared', key('shared expert')],
+  ['router', key('router')],
+  ['attention', key('attention')],
+  ['embed', key('embedding')],
+  ['head', key('output head')],
+  ['norm', key('norms')],
+  ['other', key('other')],
 ];
 
 @customElement('moe-shard-bar')

@@ -18,7 +18,7 @@ import '../parts/select.ts';
 import '../parts/splitter.ts';
 import type { GridColumn, GridRow, MoeVirtualGrid, ToggleDetail, WantDetail } from '../parts/virtual-grid.ts';
 import '../parts/virtual-grid.ts';
-import { t } from '../strings.ts';
+import { key, t } from '../strings.ts';
 import { textOf } from '../toolkit.ts';
 import { changeView, say } from './events.ts';
 import './inspector.ts';
@@ -27,12 +27,12 @@ import { groups, readView, toggle, withGroups } from './state.ts';
 import type { SavedView } from './state.ts';
 
 const COLUMNS: readonly GridColumn[] = [
-  { id: 'name', title: 'Name', track: 'minmax(220px, 3fr)', sortable: true },
-  { id: 'dtype', title: 'Type', track: 'minmax(56px, 90px)', from: 420 },
-  { id: 'shape', title: 'Shape', track: 'minmax(90px, 150px)', end: true, from: 520 },
-  { id: 'elements', title: 'Elements', track: '84px', end: true, from: 760 },
-  { id: 'size', title: 'Size', track: '88px', end: true, sortable: true },
-  { id: 'file', title: 'File', track: 'minmax(90px, 1fr)', sortable: true, from: 900 },
+  { id: 'name', title: key('Name'), track: 'minmax(220px, 3fr)', sortable: true },
+  { id: 'dtype', title: key('Type'), track: 'minmax(56px, 90px)', from: 420 },
+  { id: 'shape', title: key('Shape'), track: 'minmax(90px, 150px)', end: true, from: 520 },
+  { id: 'elements', title: key('Elements'), track: '84px', end: true, from: 760 },
+  { id: 'size', title: key('Size'), track: '88px', end: true, sortable: true },
+  { id: 'file', title: key('File'), track: 'minmax(90px, 1fr)', sortable: true, from: 900 },
 ];
 
 @customElement('moe-viewer-tensors')
