@@ -90,8 +90,24 @@ describe('completion', () => {
     expect(at('base: x\n')).toEqual(expect.arrayContaining(['experts', 'top_k', 'router']));
     expect(at('base: x\n')).not.toContain('base');
     expect(at('router:\n  ')).toEqual(expect.arrayContaining(['init', 'std', 'order']));
-    expect(at('router:\n  init: ')).toEqual(['normal', 'uniform', 'zero', 'orthogonal']);
-    expect(at('router: { init: ')).toEqual(['normal', 'uniform', 'zero', 'orthogonal']);
+    expect(at('router:\n  init: ')).toEqual([
+      'normal',
+      'uniform',
+      'zero',
+      'orthogonal',
+      'hidden',
+      'hidden_avg',
+      'cheap_embed',
+    ]);
+    expect(at('router: { init: ')).toEqual([
+      'normal',
+      'uniform',
+      'zero',
+      'orthogonal',
+      'hidden',
+      'hidden_avg',
+      'cheap_embed',
+    ]);
     expect(at('target: ')).toContain('qwen3_moe');
     expect(at('expert_init:\n  method: ')).toEqual(expect.arrayContaining(['copy', 'noise', 'svd']));
     expect(at('output:\n  clone: ')).toEqual(expect.arrayContaining(['auto', 'true', 'false']));
