@@ -5,6 +5,7 @@ import type { ViewerPlace } from '../protocol/viewer.ts';
 import { VIEW_TYPES } from './ids.ts';
 import type { Services } from './services.ts';
 import { nameOf } from './checkpoint-session.ts';
+import { messageHtml } from './page-html.ts';
 import { ViewerHost } from './viewer-host.ts';
 
 const OPTIONS: vscode.WebviewPanelOptions = { enableFindWidget: false, retainContextWhenHidden: false };
@@ -60,11 +61,19 @@ export class CheckpointEditors implements vscode.CustomReadonlyEditorProvider<Ch
 
   resolveCustomEditor(document: CheckpointDocument, panel: vscode.WebviewPanel): void {
     const { uri } = document;
-    // GGUF and safetensors are read by ranges, which only real files can do.
-    const path = uri.scheme === 'file' ? uri.fsPath : uri.path;
-    if (uri.scheme !== 'file') this.services.log.warn(`${uri.toString()} is not on this machine's disk`);
-    this.fill(panel, path);
-    this.onViewer(resolve(path));
+    if (uri.scheme !== 'file') {
+      // Checkpoints are read by ranges, which only real files can do.
+      const message = vscode.l10n.t(
+        '"{0}" lies in a virtual workspace ({1}): checkpoints are read by ranges, which only real files allow. Open the folder on the machine that has it, over SSH say.',
+        uri.path,
+        uri.scheme,
+      );
+      this.services.log.warn(message);
+      panel.webview.html = messageHtml(message);
+      return;
+    }
+    this.fill(panel, uri.fsPath);
+    this.onViewer(resolve(uri.fsPath));
   }
 
   private fill(panel: vscode.WebviewPanel, path: string): void {

@@ -26,10 +26,7 @@ export async function chooseCheckpoint(
       vscode.l10n.t('Recent'),
       recent.map((path) => ({ label: nameOf(path), description: path, path })),
     ),
-    ...separated(vscode.l10n.t('Elsewhere'), [
-      { label: `$(folder-opened) ${vscode.l10n.t('Choose a Folder…')}`, dialogue: 'folder' },
-      { label: `$(file) ${vscode.l10n.t('Choose a File…')}`, dialogue: 'file' },
-    ]),
+    ...separated(vscode.l10n.t('Elsewhere'), elsewhere()),
   ];
   const picked = await vscode.window.showQuickPick(items, {
     title,
@@ -38,14 +35,34 @@ export async function chooseCheckpoint(
   });
   if (picked === undefined) return null;
   if (picked.path !== undefined) return picked.path;
-  const folder = picked.dialogue === 'folder';
+  return dialogue(title, picked.dialogue === 'folder' ? 'folder' : 'file');
+}
+
+/** Lets the user choose a folder, or a file in it, by a dialog that begins at `start`. */
+export async function pickCheckpoint(title: string, start?: vscode.Uri): Promise<string | null> {
+  // The dialogs of Windows and Linux show either files or folders; VS Code's own (in a browser, or remote) shows both.
+  const native = vscode.env.uiKind === vscode.UIKind.Desktop && vscode.env.remoteName === undefined;
+  if (!native || process.platform === 'darwin') return dialogue(title, 'both', start);
+  const picked = await vscode.window.showQuickPick<Item>(elsewhere(), { title });
+  return picked?.dialogue === undefined ? null : dialogue(title, picked.dialogue, start);
+}
+
+function elsewhere(): Item[] {
+  return [
+    { label: `$(folder-opened) ${vscode.l10n.t('Choose a Folder…')}`, dialogue: 'folder' },
+    { label: `$(file) ${vscode.l10n.t('Choose a File…')}`, dialogue: 'file' },
+  ];
+}
+
+async function dialogue(title: string, what: 'folder' | 'file' | 'both', start?: vscode.Uri): Promise<string | null> {
   const chosen = await vscode.window.showOpenDialog({
     title,
-    canSelectFiles: !folder,
-    canSelectFolders: folder,
+    canSelectFiles: what !== 'folder',
+    canSelectFolders: what !== 'file',
     canSelectMany: false,
     openLabel: vscode.l10n.t('Choose'),
-    ...(folder ? {} : { filters: { [vscode.l10n.t('Checkpoints')]: ['safetensors', 'gguf', 'json'] } }),
+    ...(start === undefined ? {} : { defaultUri: start }),
+    ...(what === 'folder' ? {} : { filters: { [vscode.l10n.t('Checkpoints')]: ['safetensors', 'gguf', 'json'] } }),
   });
   return chosen?.[0]?.fsPath ?? null;
 }

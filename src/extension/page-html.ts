@@ -50,3 +50,19 @@ ${links}
 </html>
 `;
 }
+
+/** A page that only says something: no script, no style, nothing loaded. */
+export function messageHtml(message: string): string {
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="UTF-8">
+<meta http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;">
+<title>MoE Workbench</title>
+</head>
+<body>
+<p role="alert">${escapeHtml(message)}</p>
+</body>
+</html>
+`;
+}

@@ -33,7 +33,7 @@ import type { Services } from './services.ts';
 import { setting } from './settings.ts';
 import type { TextDocuments } from './text-documents.ts';
 import { replacementOf } from './text-edit.ts';
-import { pickCheckpoint } from './viewer-host.ts';
+import { pickCheckpoint } from './choose-checkpoint.ts';
 import { logPageFault, openPage } from './webview-page.ts';
 
 interface Parts {

@@ -32,6 +32,7 @@ import type { Endpoint } from '../protocol/host.ts';
 import type { CheckpointSession } from './checkpoint-session.ts';
 import type { Services } from './services.ts';
 import type { ActiveViewer } from './sessions.ts';
+import { pickCheckpoint } from './choose-checkpoint.ts';
 import { onSettings, setting } from './settings.ts';
 import { runViewerCommand } from './viewer-commands.ts';
 import { logPageFault, openPage } from './webview-page.ts';
@@ -196,18 +197,4 @@ export function outsideFolder(path: string): vscode.Uri {
 
 function safeFileName(name: string): string {
   return name.replaceAll(/[^\w.-]+/g, '_').slice(0, 120) || 'tensor';
-}
-
-/** Lets the user choose a checkpoint: a folder, or a file in it. */
-export async function pickCheckpoint(title: string, start?: vscode.Uri): Promise<string | null> {
-  const chosen = await vscode.window.showOpenDialog({
-    title,
-    canSelectFiles: true,
-    canSelectFolders: true,
-    canSelectMany: false,
-    ...(start === undefined ? {} : { defaultUri: start }),
-    openLabel: vscode.l10n.t('Choose'),
-    filters: { [vscode.l10n.t('Checkpoints')]: ['safetensors', 'gguf', 'json'] },
-  });
-  return chosen?.[0]?.fsPath ?? null;
 }

@@ -6,12 +6,14 @@ import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError, messageOf, systemCodeOf } from '../common/errors.ts';
 import { buildPlan } from '../plan/build.ts';
 import { parsePlan } from '../plan/json.ts';
+import { checkPlanHolds } from '../plan/replay.ts';
 import type { Plan } from '../plan/types.ts';
 import type { UpcycleParams } from '../protocol/jobs.ts';
 import { loadRecipe } from '../recipe/load.ts';
 import { presetNamed } from '../recipe/presets.ts';
 import { problemLine } from '../recipe/problems.ts';
 import { canClone } from '../write/index.ts';
+import { checkSources } from '../write/preconditions.ts';
 import { stage } from './context.ts';
 import type { JobContext } from './context.ts';
 
@@ -81,7 +83,11 @@ async function savedPlan(file: string, context: JobContext): Promise<Planned> {
   stage(context, 'plan', file);
   const plan = parsePlan(text, file);
   const paths = plan.sources.map((source) => resolve(dirname(file), source.path));
-  return { plan, checkpoints: await openAll(paths, context) };
+  const checkpoints = await openAll(paths, context);
+  // Another checkpoint altogether is named as that, before what only its config shows.
+  checkSources(plan, checkpoints);
+  checkPlanHolds(plan, checkpoints);
+  return { plan, checkpoints };
 }
 
 /** Opens checkpoints in order; what is wrong with them goes into the log. */

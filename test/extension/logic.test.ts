@@ -9,7 +9,7 @@ import { groupFiles, hubCacheFolder } from '../../src/extension/find-checkpoints
 import { ago, jobContext, progressText, statusText } from '../../src/extension/job-words.ts';
 import { parseLink } from '../../src/extension/link.ts';
 import { sidesOf } from '../../src/extension/native-compare.ts';
-import { escapeHtml, pageHtml } from '../../src/extension/page-html.ts';
+import { escapeHtml, messageHtml, pageHtml } from '../../src/extension/page-html.ts';
 import { hoverText, placeAt, suggestionsAt } from '../../src/extension/recipe-completion.ts';
 import { defaultOutput } from '../../src/extension/default-output.ts';
 import { countProblem, portable, recipeDraft, recipeFileName } from '../../src/extension/recipe-draft.ts';
@@ -167,6 +167,8 @@ describe('pages', () => {
     const html = pageHtml({ ...parts, title: hostile, translations: { a: hostile } });
     expect(html.match(/<script/g)).toHaveLength(1);
     expect(html).toContain(escapeHtml(hostile));
+    expect(messageHtml(hostile)).not.toContain(hostile);
+    expect(messageHtml(hostile)).toContain(escapeHtml(hostile));
   });
 });
 

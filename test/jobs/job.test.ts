@@ -1,8 +1,12 @@
 /** The real job program on a small checkpoint: every kind, cancelled, killed, resumed, over two windows. */
 import { createHash } from 'node:crypto';
-import { existsSync, openSync, readdirSync, readFileSync, writeSync, closeSync } from 'node:fs';
+import { existsSync, openSync, readdirSync, readFileSync, writeFileSync, writeSync, closeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { openCheckpoint } from '../../src/checkpoint/open.ts';
+import { buildPlan } from '../../src/plan/build.ts';
+import { planToText } from '../../src/plan/json.ts';
+import { loadRecipe } from '../../src/recipe/load.ts';
 import { JobService } from '../../src/jobs/index.ts';
 import type { JobServiceOptions } from '../../src/jobs/index.ts';
 import type { JobView, UpcycleParams } from '../../src/protocol/jobs.ts';
@@ -192,6 +196,27 @@ describe('an upcycle job', () => {
     const { id } = await service.add(upcycleOf(dense, out, { planHash: 'f'.repeat(64) }));
     expect(await service.ended(id)).toMatchObject({ status: 'failed', error: { code: 'plan-changed' } });
     expect(existsSync(out)).toBe(false);
+  });
+
+  it('runs a saved plan, but not on a source that was changed since', async () => {
+    const service = await open();
+    const source = newPath('source');
+    await writeSampleCheckpoint(source);
+    const checkpoint = await openCheckpoint(source);
+    const { recipe } = loadRecipe({ text: 'experts: 2\ntop_k: 1\n', sets: [], src: source, cwd: dirname(source) });
+    const file = `${newPath('saved')}.json`;
+    writeFileSync(file, planToText(buildPlan(recipe, [checkpoint])));
+    const run = (out: string): Promise<JobView> =>
+      service.add(upcycleOf(source, out, { from: { type: 'plan', file } }));
+    const good = await run(newPath('moe'));
+    expect(await service.ended(good.id)).toMatchObject({ status: 'done' });
+    const config = join(source, 'config.json');
+    const text = readFileSync(config, 'utf8');
+    const changed = text.replace(/("rms_norm_eps": )[^,\n]+/, '$10.01');
+    expect(changed).not.toBe(text);
+    writeFileSync(config, changed);
+    const bad = await run(newPath('moe'));
+    expect(await service.ended(bad.id)).toMatchObject({ status: 'failed', error: { code: 'plan-outdated' } });
   });
 
   it('fails with the core’s own error, place and all', async () => {
