@@ -21,6 +21,14 @@ function phaseText(phase: JobProgress['phase']): string {
       return t('reverting');
     case 'scan':
       return t('reading values');
+    case 'prepare':
+      return t('loading the model');
+    case 'score':
+      return t('scoring');
+    case 'trace':
+      return t('tracing');
+    case 'logits':
+      return t('comparing logits');
   }
 }
 
@@ -39,10 +47,21 @@ export function progressText(progress: JobProgress | null): string {
       ? phaseText(progress.phase)
       : t('{0} {1} %', phaseText(progress.phase), String(Math.floor(share * 100))),
   ];
+  const score = scoreText(progress.scores);
+  if (score !== null) parts.push(score);
   if (progress.bytesPerSecond !== null && progress.bytesPerSecond > 0)
     parts.push(t('{0}/s', shortBytes(progress.bytesPerSecond)));
   if (progress.etaSeconds !== null) parts.push(t('{0} left', durationText(progress.etaSeconds)));
   return parts.join(', ');
+}
+
+/** "mmlu acc 0.312 [0.281, 0.345]": the running score of the widest group, with its 95 % interval. */
+export function scoreText(scores: JobProgress['scores']): string | null {
+  const shown = scores?.scores.at(-1);
+  if (shown === undefined) return null;
+  const { name, metric, value, interval } = shown;
+  const range = interval === null ? '' : ` [${interval.low.toFixed(3)}, ${interval.high.toFixed(3)}]`;
+  return `${name} ${metric} ${value.toFixed(3)}${range}`;
 }
 
 /** What stands behind a job's title. */
@@ -93,6 +112,9 @@ export function resultPath(job: JobView): string | null {
       return job.params.dest;
     case 'doctor':
       return job.params.path;
+    case 'eval':
+    case 'trace':
+      return job.params.out;
   }
 }
 

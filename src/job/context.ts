@@ -11,7 +11,7 @@ export interface JobContext {
 }
 
 /** Progress without numbers: what is being prepared. */
-export function stage(context: JobContext, phase: 'start' | 'plan', at: string): void {
+export function stage(context: JobContext, phase: 'start' | 'plan' | 'prepare', at: string): void {
   context.progress({
     phase,
     bytesDone: 0,

@@ -15,5 +15,10 @@ export async function runJob(params: JobParams, context: JobContext): Promise<Jo
       return revertJob(params, context);
     case 'doctor':
       return doctorJob(params, context);
+    // Loaded when asked for: they bring tasks and tokenizers.
+    case 'eval':
+      return (await import('./evaluate.ts')).evalJob(params, context);
+    case 'trace':
+      return (await import('./trace.ts')).traceJob(params, context);
   }
 }

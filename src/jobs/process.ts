@@ -147,7 +147,7 @@ export class JobProcess {
    * means (`job-killed`, `job-crashed`, `job-out-of-memory`, `job-silent`…). The process is gone when this settles.
    */
   async run(id: string, params: JobParams): Promise<JobResult> {
-    const resumable = params.kind === 'upcycle';
+    const resumable = params.kind === 'upcycle' || params.kind === 'eval';
     try {
       const answer = this.endpoint.request(
         jobStart,

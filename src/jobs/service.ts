@@ -153,20 +153,22 @@ export class JobService {
     return this.store.cancel(id, keepPartial);
   }
 
-  /** A new job that goes on where an upcycle stopped. Throws `job-not-resumable`. */
+  /** A new job that goes on where an upcycle or an evaluation stopped. Throws `job-not-resumable`. */
   async resume(id: string): Promise<JobView> {
     const job = this.need(id);
-    if (!job.resumable || job.params.kind !== 'upcycle')
+    const { params } = job;
+    if (!job.resumable || (params.kind !== 'upcycle' && params.kind !== 'eval'))
       throw new MoeError('usage', 'job-not-resumable', `"${job.title}" cannot be resumed`, {
         hint: 'Run it again instead.',
       });
-    return this.add({ ...job.params, resume: true }, { title: job.title, repeats: id });
+    return this.add({ ...params, resume: true }, { title: job.title, repeats: id });
   }
 
   /** A new job with the same parameters, from the beginning. */
   async rerun(id: string): Promise<JobView> {
     const job = this.need(id);
-    const params = job.params.kind === 'upcycle' ? { ...job.params, resume: false } : job.params;
+    const { params: same } = job;
+    const params = same.kind === 'upcycle' || same.kind === 'eval' ? { ...same, resume: false } : same;
     return this.add(params, { title: job.title, repeats: id });
   }
 
@@ -231,7 +233,11 @@ export class JobService {
   }
 }
 
-/** What an upcycle that did not end well has finished lies beside the output. */
+/** What such a job has finished when it does not end well lies beside its output. */
+export function canResume({ kind }: JobParams): boolean {
+  return kind === 'upcycle' || kind === 'eval';
+}
+
 export function isResumable(job: JobRecord): boolean {
-  return job.params.kind === 'upcycle' && ['failed', 'cancelled', 'interrupted'].includes(job.status);
+  return canResume(job.params) && ['failed', 'cancelled', 'interrupted'].includes(job.status);
 }

@@ -13,6 +13,10 @@ export function titleOf(params: JobParams): string {
       return `Revert ${basename(params.out)} → ${basename(params.dest)}`;
     case 'doctor':
       return `Examine ${checkpointName(params.path)}${params.rebuildIndex ? ', index rebuilt' : ''}`;
+    case 'eval':
+      return `Evaluate ${checkpointName(params.path)}: ${few(params.tasks)}`;
+    case 'trace':
+      return `Trace ${checkpointName(params.path)}: ${few(params.texts.map(({ name }) => name))}`;
   }
 }
 
@@ -23,10 +27,19 @@ export function outputOf(params: JobParams): string | null {
       return resolve(params.out);
     case 'revert':
       return resolve(params.dest);
+    case 'eval':
+    case 'trace':
+      return resolve(params.out);
     case 'verify':
     case 'doctor':
       return null;
   }
+}
+
+/** "mmlu, piqa and 3 more". */
+function few(names: readonly string[]): string {
+  const rest = names.length - 3;
+  return rest > 1 ? `${names.slice(0, 3).join(', ')} and ${String(rest)} more` : names.join(', ');
 }
 
 function sourceOf(params: Extract<JobParams, { kind: 'upcycle' }>): string {

@@ -4,11 +4,15 @@ import type { Of } from './define.ts';
 import { wireError } from './errors.ts';
 import { count, flag, json, list, num, text } from './wire.ts';
 
-/** What a job does. More kinds come with evaluation and training. */
-export const jobKind = z.enum(['upcycle', 'verify', 'revert', 'doctor']);
+/** What a job does. More kinds come with training. */
+export const jobKind = z.enum(['upcycle', 'verify', 'revert', 'doctor', 'eval', 'trace']);
 export type JobKind = z.output<typeof jobKind>;
 
 const path = text.check(z.minLength(1));
+
+/** Where models run; `auto` takes the fastest that works here. */
+export const deviceChoice = z.enum(['auto', 'cpu', 'cuda', 'dml', 'coreml', 'webgpu']);
+export type DeviceChoice = z.output<typeof deviceChoice>;
 
 /** Writes an MoE. All paths are absolute. */
 export const upcycleParams = z.object({
@@ -48,6 +52,9 @@ export const verifyParams = z.object({
   out: path,
   /** Sources, base first; empty: digests alone. */
   sources: list(path, 1000),
+  /** Also run both models on the same tokens and compare their logits; needs a source. */
+  logits: z.exactOptional(flag),
+  device: z.exactOptional(deviceChoice),
 });
 
 export const revertParams = z.object({
@@ -65,9 +72,52 @@ export const doctorParams = z.object({
   rebuildIndex: flag,
 });
 
-export const jobParams = z.discriminatedUnion('kind', [upcycleParams, verifyParams, revertParams, doctorParams]);
+/** Scores a checkpoint as lm-evaluation-harness does. */
+export const evalParams = z.object({
+  kind: z.literal('eval'),
+  path,
+  /** Names of tasks and groups. */
+  tasks: list(text, 1000),
+  /** File or folder of the data; null: the Hub's cache alone. */
+  data: z.nullable(path),
+  /** Documents per leaf task; below 1 a share; null: all. */
+  limit: z.nullable(num),
+  /** Examples before each question; null: the task's own number. */
+  numFewshot: z.nullable(count),
+  device: deviceChoice,
+  /** Gather which experts answered what (an MoE only). */
+  traces: flag,
+  /** The results file, `*.moe-eval.json`. Finished requests are kept beside it until the end. */
+  out: path,
+  /** Go on from the finished requests of an earlier run. */
+  resume: flag,
+});
+
+/** Sums up which experts get which tokens of some texts. */
+export const traceParams = z.object({
+  kind: z.literal('trace'),
+  path,
+  /** Each a domain of its own: a file, or the text itself. */
+  texts: list(z.object({ name: text, file: z.nullable(path), text: z.nullable(text) }), 1000),
+  /** The first tokens of each text alone; null: all. */
+  limit: z.nullable(count),
+  device: deviceChoice,
+  /** The results file, `*.moe-eval.json`. */
+  out: path,
+});
+
+export const jobParams = z.discriminatedUnion('kind', [
+  upcycleParams,
+  verifyParams,
+  revertParams,
+  doctorParams,
+  evalParams,
+  traceParams,
+]);
 export type JobParams = Of<typeof jobParams>;
 export type UpcycleParams = Of<typeof upcycleParams>;
+export type EvalParams = Of<typeof evalParams>;
+export type TraceParams = Of<typeof traceParams>;
 
 /**
  * queued → running → done | failed | cancelled. `interrupted`: its process or window vanished (crash, kill, reload); an
@@ -76,8 +126,44 @@ export type UpcycleParams = Of<typeof upcycleParams>;
 export const jobStatus = z.enum(['queued', 'running', 'done', 'checked-bad', 'failed', 'cancelled', 'interrupted']);
 export type JobStatus = z.output<typeof jobStatus>;
 
+/** How far an evaluation is, and its scores so far with a 95 % interval. */
+export const runningScores = z.object({
+  task: text,
+  requests: count,
+  totalRequests: count,
+  documents: count,
+  totalDocuments: count,
+  /** Of the task that runs and of every group above it. */
+  scores: list(
+    z.object({
+      name: text,
+      metric: text,
+      value: num,
+      documents: count,
+      interval: z.nullable(z.object({ low: num, high: num })),
+    }),
+    100,
+  ),
+});
+export type RunningScores = Of<typeof runningScores>;
+
 export const jobProgress = z.object({
-  phase: z.enum(['start', 'plan', 'check', 'write', 'finish', 'verify', 'revert', 'scan']),
+  phase: z.enum([
+    'start',
+    'plan',
+    'check',
+    'write',
+    'finish',
+    'verify',
+    'revert',
+    'scan',
+    // Models that run: weights made ready, texts scored, routers looked at, logits compared.
+    'prepare',
+    'score',
+    'trace',
+    'logits',
+  ]),
+  /** Bytes; for models that run, requests (score) or tokens (trace, logits). */
   bytesDone: num,
   bytesTotal: num,
   tensorsDone: count,
@@ -86,6 +172,7 @@ export const jobProgress = z.object({
   at: text,
   bytesPerSecond: z.nullable(num),
   etaSeconds: z.nullable(num),
+  scores: z.exactOptional(runningScores),
 });
 export type JobProgress = Of<typeof jobProgress>;
 
@@ -152,7 +239,7 @@ export const jobView = z.object({
   mine: flag,
   /** Place in the queue, 1-based, while queued. */
   place: z.nullable(count),
-  /** It can be resumed (an upcycle that did not end well). */
+  /** It can be resumed (an upcycle or an evaluation that did not end well). */
   resumable: flag,
   /** Job that this one repeats or resumes. */
   repeats: z.nullable(text),

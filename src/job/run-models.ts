@@ -1,0 +1,96 @@
+/** Models for a job: opened in a process of their own, which ends with the job and is killed when that is cancelled. */
+import { writeFile, rename, mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { MoeError, messageOf } from '../common/errors.ts';
+import { cacheFolder } from '../infer/cache-folder.ts';
+import { InferProcess } from '../infer/client.ts';
+import type { RemoteModel } from '../infer/client.ts';
+import type { DeviceChoice, JobProgress } from '../protocol/jobs.ts';
+import { stage } from './context.ts';
+import type { JobContext } from './context.ts';
+
+/** dist/infer.js, beside the job program. */
+export function inferEntry(): string {
+  return join(dirname(fileURLToPath(import.meta.url)), 'infer.js');
+}
+
+export interface OpenedModels {
+  readonly models: readonly RemoteModel[];
+  readonly device: Exclude<DeviceChoice, 'auto'>;
+}
+
+/** Opens the checkpoints at `paths`, runs `use` with them, and ends their process. */
+export async function withModels<T>(
+  paths: readonly string[],
+  device: DeviceChoice,
+  context: JobContext,
+  use: (opened: OpenedModels) => Promise<T>,
+): Promise<T> {
+  const wanted = device === 'auto' ? 'cpu' : device;
+  const child = new InferProcess({ entry: inferEntry(), signal: context.signal });
+  try {
+    const models: RemoteModel[] = [];
+    try {
+      for (const path of paths) models.push(await openModel(child, path, wanted, context));
+    } catch (error) {
+      if (wanted === 'cpu' || (error instanceof MoeError && error.kind === 'cancelled')) throw error;
+      context.log('warning', `Running on the CPU: "${wanted}" cannot be used here (${messageOf(error)})`);
+      return await withModels(paths, 'cpu', context, use);
+    }
+    return await use({ models, device: wanted });
+  } finally {
+    await child.close();
+  }
+}
+
+async function openModel(
+  child: InferProcess,
+  path: string,
+  device: OpenedModels['device'],
+  context: JobContext,
+): Promise<RemoteModel> {
+  stage(context, 'prepare', path);
+  const model = await child.open(path, {
+    cacheFolder: cacheFolder(process.env),
+    weights: 'stored',
+    device,
+    onProgress: ({ done, total }) => {
+      context.progress(counted('prepare', done, total, path));
+    },
+  });
+  for (const note of model.facts.notes) context.log('info', `${path}: ${note}`);
+  return model;
+}
+
+/** Progress of something that is counted, whatever its unit. */
+export function counted(phase: JobProgress['phase'], done: number, total: number, at: string): JobProgress {
+  return {
+    phase,
+    bytesDone: done,
+    bytesTotal: total,
+    tensorsDone: 0,
+    tensorsTotal: 0,
+    at,
+    bytesPerSecond: null,
+    etaSeconds: null,
+  };
+}
+
+/** Writes a file whole or not at all. */
+export async function writeWhole(file: string, text: string): Promise<void> {
+  const part = `${file}.part`;
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(part, text);
+    await rename(part, file);
+  } catch (error) {
+    throw new MoeError(
+      'resources',
+      'results-not-written',
+      `The results cannot be written: ${messageOf(error)}`,
+      { file, hint: 'Is the disk full, or the folder not to be written to?' },
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,207 @@
+/** The evaluation and trace jobs of the real job program: results file, journal, cancel, killed model process. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { build } from 'esbuild';
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { compareRuns } from '../../src/eval/compare.ts';
+import { readDocuments } from '../../src/eval/documents.ts';
+import { JobService } from '../../src/jobs/index.ts';
+import type { EvalParams, JobView } from '../../src/protocol/jobs.ts';
+import { cli } from '../cli/helpers.ts';
+import { bundleInfer } from '../infer/entry.ts';
+import { writeSampleCheckpoint } from '../../src/sample/sample.ts';
+import { newPath, root, until } from './bundle.ts';
+
+let entry: string;
+let infer: string;
+const dense = newPath('dense');
+const moe = newPath('moe');
+const data = newPath('data');
+const services: JobService[] = [];
+
+const DOCS = 60;
+beforeAll(async () => {
+  infer = await bundleInfer();
+  entry = join(dirname(infer), 'job.js');
+  await build({
+    absWorkingDir: root,
+    entryPoints: ['src/job/main.ts'],
+    outfile: entry,
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'cjs',
+    external: ['onnxruntime-node'],
+    mainFields: ['module', 'main'],
+    alias: { 'safetensors-js': join(root, 'packages/safetensors-js/src/index.ts') },
+    define: { 'import.meta.url': '__bundleUrl' },
+    banner: { js: "'use strict';\nconst __bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
+    logLevel: 'warning',
+  });
+  await writeSampleCheckpoint(dense);
+  const made = await cli(['upcycle', dense, moe, '--set', 'experts=4', '--set', 'top_k=2']);
+  expect(made.code).toBe(0);
+  mkdirSync(data);
+  const rows = Array.from({ length: DOCS }, (_, i) => ({
+    query: `The ${String(i)}. cat sat on the mat because`,
+    choices: [`it was number ${String(i)}.`, 'it was tired.'],
+    gold: i % 2,
+  }));
+  writeFileSync(join(data, 'copa_validation.jsonl'), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+}, 120_000);
+afterEach(async () => {
+  for (const service of services.splice(0)) await service.dispose();
+});
+// Processes start slowly on a busy machine.
+vi.setConfig({ testTimeout: 120_000 });
+
+async function open(): Promise<JobService> {
+  const service = await JobService.open({ folder: newPath('storage'), entry, tellMs: 5, store: { pollMs: 30 } });
+  services.push(service);
+  service.start();
+  return service;
+}
+
+function params(path: string, change: Partial<EvalParams> = {}): EvalParams {
+  return {
+    kind: 'eval',
+    path,
+    tasks: ['copa'],
+    data,
+    limit: null,
+    numFewshot: null,
+    device: 'auto',
+    traces: true,
+    out: `${newPath('run')}.moe-eval.json`,
+    resume: false,
+    ...change,
+  };
+}
+
+interface ResultsFile {
+  readonly results: Record<string, Record<string, number>>;
+  readonly moe_workbench: {
+    readonly documents: unknown;
+    readonly resumed_requests: number;
+    readonly traces?: { readonly layers: readonly { readonly tokens: number; readonly load: readonly number[] }[] };
+  };
+}
+const fileOf = (path: string): ResultsFile => JSON.parse(readFileSync(path, 'utf8')) as ResultsFile;
+
+/** Waits until some requests are done. */
+async function scoring(service: JobService, id: string): Promise<JobView> {
+  let job: JobView | null = null;
+  await until(
+    () => {
+      job = service.get(id);
+      if (job !== null && job.ended !== null) throw new Error(`ended too soon: ${JSON.stringify(job.error)}`);
+      return (job?.progress?.scores?.documents ?? 0) > 0;
+    },
+    'the first scores',
+    60_000,
+  );
+  if (job === null) throw new Error('no job');
+  return job;
+}
+
+describe('an evaluation job', () => {
+  it('scores as the command line does, tells its running score, and keeps what a comparison needs', async () => {
+    const service = await open();
+    const [a, b] = [params(dense), params(moe)];
+    const first = await service.add(a);
+    const second = await service.add(b);
+    let seen = '';
+    service.onDidChange(() => {
+      const scores = service.get(first.id)?.progress?.scores;
+      const score = scores?.scores.at(-1);
+      if (score !== undefined) seen = `${score.name} ${score.metric} ${String(score.interval !== null)}`;
+    });
+    expect(await service.ended(first.id)).toMatchObject({ status: 'done', error: null, outcome: { ok: true } });
+    expect(await service.ended(second.id)).toMatchObject({ status: 'done', error: null });
+    expect(seen).toBe('copa acc true');
+    const { json } = await cli(['eval', dense, '--tasks', 'copa', '--data', data, '--json'], { inferEntry: infer });
+    const ours = fileOf(a.out);
+    expect(ours.results['copa']).toEqual((json() as unknown as ResultsFile).results['copa']);
+    expect(existsSync(a.out.replace('.moe-eval.json', '.moe-eval-journal.jsonl'))).toBe(false);
+    // A fresh upcycle computes what the dense model computes: every question has the same outcome.
+    const paired = compareRuns(
+      readDocuments(ours.moe_workbench.documents),
+      readDocuments(fileOf(b.out).moe_workbench.documents),
+    );
+    expect(paired.overall).toMatchObject({ documents: DOCS, gained: 0, lost: 0, p: 1 });
+    expect(paired.notes).toEqual([]);
+    // Experts were traced where there are some.
+    expect(ours.moe_workbench.traces).toBeUndefined();
+    const layers = fileOf(b.out).moe_workbench.traces?.layers ?? [];
+    expect(layers.length).toBeGreaterThan(0);
+    for (const { load, tokens } of layers) {
+      expect(tokens).toBeGreaterThan(DOCS);
+      expect(load.reduce((sum, one) => sum + one, 0)).toBeCloseTo(1, 9);
+    }
+  });
+
+  it('cancelled, it can be resumed and comes to the same scores', async () => {
+    // Many documents, so that it can be caught in the middle.
+    const many = newPath('many');
+    mkdirSync(many);
+    const row = (i: number): string =>
+      JSON.stringify({ query: `Cat ${String(i)} `.repeat(12), choices: [`a${String(i)}`, `b ${String(i)}`], gold: 0 });
+    writeFileSync(join(many, 'copa_validation.jsonl'), Array.from({ length: 450 }, (_, i) => `${row(i)}\n`).join(''));
+    const service = await open();
+    const asked = params(dense, { data: many });
+    const { id } = await service.add(asked);
+    await scoring(service, id);
+    expect(await service.cancel(id)).toBe(true);
+    expect(await service.ended(id)).toMatchObject({ status: 'cancelled', resumable: true });
+    const again = await service.resume(id);
+    expect(await service.ended(again.id)).toMatchObject({ status: 'done', repeats: id });
+    expect(fileOf(asked.out).moe_workbench.resumed_requests).toBeGreaterThan(0);
+    const straight = params(dense, { data: many });
+    await service.ended((await service.add(straight)).id);
+    expect(fileOf(asked.out).results).toEqual(fileOf(straight.out).results);
+  });
+
+  it('whose model process is killed fails with words that say so, and can be resumed', async () => {
+    const many = newPath('killed');
+    mkdirSync(many);
+    const row = (i: number): string =>
+      JSON.stringify({ query: `Dog ${String(i)} `.repeat(12), choices: [`a${String(i)}`, `b ${String(i)}`], gold: 0 });
+    writeFileSync(join(many, 'copa_validation.jsonl'), Array.from({ length: 450 }, (_, i) => `${row(i)}\n`).join(''));
+    const service = await open();
+    const { id } = await service.add(params(dense, { data: many }));
+    const job = await scoring(service, id);
+    const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(job.usage?.pid ?? 0)], { encoding: 'utf8' });
+    const pids = children.split('\n').flatMap((line) => (line.trim() === '' ? [] : [Number(line)]));
+    expect(pids.length).toBeGreaterThan(0);
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
+    const ended = await service.ended(id);
+    expect(ended).toMatchObject({ status: 'failed', resumable: true, error: { code: 'job-killed' } });
+    expect(ended.error?.message).toContain('The model process was killed (SIGKILL)');
+  });
+});
+
+describe('a trace job', () => {
+  it('sums up each text as a domain; a dense model has nothing to trace', async () => {
+    const service = await open();
+    const out = `${newPath('trace')}.moe-eval.json`;
+    const texts = [
+      { name: 'prose', file: null, text: 'A cat sat on the mat. '.repeat(20) },
+      { name: 'code', file: null, text: 'for (let i = 0; i < 10; i++) {}\n'.repeat(20) },
+    ];
+    const trace = { kind: 'trace', texts, limit: null, device: 'cpu' } as const;
+    const { id } = await service.add({ ...trace, path: moe, out });
+    expect(await service.ended(id)).toMatchObject({ status: 'done', error: null });
+    const { traces } = (
+      JSON.parse(readFileSync(out, 'utf8')) as {
+        moe_workbench: { traces: { layers: { domains: { domain: string; share: number[] }[] }[] } };
+      }
+    ).moe_workbench;
+    for (const { domains } of traces.layers) {
+      expect(domains.map(({ domain }) => domain)).toEqual(['prose', 'code']);
+      for (const { share } of domains) expect(share.reduce((sum, one) => sum + one, 0)).toBeCloseTo(2, 9);
+    }
+    const refused = await service.add({ ...trace, path: dense, out: `${newPath('x')}.moe-eval.json` });
+    expect(await service.ended(refused.id)).toMatchObject({ status: 'failed', error: { code: 'no-experts' } });
+  });
+});
