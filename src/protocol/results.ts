@@ -164,20 +164,18 @@ export const resultsReady = defineRequest('results/ready', nothing, resultsState
 export const resultsChanged = defineNotification('results/changed', resultsState);
 /** Compares with the run in another results file; null: no more. */
 export const resultsCompare = defineRequest('results/compare', z.object({ file: z.nullable(text) }), nothing);
-/** One layer's pairs of experts, or its share by domain. */
-export const resultsLayer = defineRequest(
-  'results/layer',
-  z.object({ layer: count }),
-  z.object({
-    layer: count,
-    /** Experts × experts: P(column | row); NaN where the row's expert was never chosen. */
-    coactivation: floats,
-    /** Domains × experts. */
-    domains: floats,
-    /** Tokens that one expert almost always takes. */
-    vocabulary: list(z.object({ token: text, occurrences: count, expert: count, share: num }), 1000),
-  }),
-);
+/** One layer's pairs of experts, its share by domain, and its most specialised tokens. */
+export const layerTraces = z.object({
+  layer: count,
+  /** Experts × experts: P(column | row); NaN where the row's expert was never chosen. */
+  coactivation: floats,
+  /** Domains × experts. */
+  domains: floats,
+  /** Tokens that one expert almost always takes first. */
+  vocabulary: list(z.object({ token: text, occurrences: count, expert: count, share: num }), 1000),
+});
+export type LayerTraces = Of<typeof layerTraces>;
+export const resultsLayer = defineRequest('results/layer', z.object({ layer: count }), layerTraces);
 export const resultsCopy = defineRequest('results/copy', z.object({ text, what: text }), nothing);
 export const resultsCommand = defineRequest(
   'results/command',

@@ -7,6 +7,7 @@ import { portEndpoint } from '../protocol/host.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { serveCheckpoints } from './serve-checkpoints.ts';
 import { servePlans } from './serve-plans.ts';
+import { serveEvaluations } from './serve-evaluations.ts';
 import { serveStats } from './serve-stats.ts';
 
 if (parentPort === null) throw new Error('This is the worker of MoE Workbench; it is started by the extension.');
@@ -21,3 +22,4 @@ const checkpoints = new Checkpoints();
 serveCheckpoints(endpoint, checkpoints);
 serveStats(endpoint, checkpoints);
 servePlans(endpoint, checkpoints);
+serveEvaluations(endpoint);

@@ -37,6 +37,11 @@ export class DataStore {
     return { ...joined, place: (i) => joined.place(i), origin: located.origin, notes: located.notes };
   }
 
+  /** Where a split lies, or undefined when no file holds it; nothing is read. */
+  async where(spec: DatasetSpec, split: SplitName): Promise<readonly string[] | undefined> {
+    return (await this.#locate(spec, split))?.files;
+  }
+
   /** Like `load`, but absence is an error that lists what was searched for. */
   async need(spec: DatasetSpec, split: SplitName, task: string): Promise<LoadedSplit> {
     const found = await this.load(spec, split);
