@@ -322,6 +322,25 @@ export class RemoteModel {
     );
   }
 
+  /**
+   * Logits that routers would give on each text: `routers` holds [rows, hidden] per layer, one after another. Hands on each
+   * text's logits, [layers, tokens, rows], as they come.
+   */
+  async routerLogits(
+    rows: readonly (readonly number[])[],
+    layers: readonly number[],
+    routers: Float32Array,
+    onText: (row: number, logits: Float32Array) => void,
+  ): Promise<void> {
+    await this.process.request(
+      wire.inferRouterLogits,
+      { model: this.facts.model, rows: rows.map((ids) => Int32Array.from(ids)), layers: [...layers], routers },
+      ({ row, logits }) => {
+        onText(row, logits);
+      },
+    );
+  }
+
   /** Statistics of everything traced so far; null for a dense model. */
   async traceReport(): Promise<TraceReport | null> {
     const { report } = await this.process.request(wire.inferTraceReport, { model: this.facts.model });

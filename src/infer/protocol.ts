@@ -150,5 +150,16 @@ export const inferHidden = defineRequest(
   { timeoutMs: null },
 );
 
+/**
+ * Logits that routers would give: `routers` holds [rows, hidden] of every listed layer, one after another. Each text's come
+ * as progress, [layers, tokens, rows].
+ */
+export const inferRouterLogits = defineRequest(
+  'infer/router-logits',
+  z.object({ model: count, rows: list(int32s), layers: list(count), routers: float32s }),
+  nothing,
+  { progress: z.object({ row: count, logits: float32s }), timeoutMs: null },
+);
+
 /** Ends the process. */
 export const inferQuit = defineRequest('infer/quit', nothing, nothing, { timeoutMs: 5_000 });

@@ -18,11 +18,13 @@ import {
   inferHidden,
   inferObserve,
   inferOpen,
+  inferRouterLogits,
   inferScore,
   inferTop,
   inferTraceReport,
 } from './protocol.ts';
 import type { ModelFacts } from './protocol.ts';
+import { pool, routerLogits } from './vectors.ts';
 import { TraceCollector } from './trace-collector.ts';
 
 interface Opened {
@@ -189,6 +191,17 @@ export function serveModels(endpoint: Endpoint): void {
     return { hidden: size, vectors };
   });
 
+  endpoint.handle(inferRouterLogits, async ({ model: number, rows, layers, routers }, { signal, progress }) => {
+    const { model } = opened(number);
+    for (const [row, ids] of rows.entries()) {
+      if (signal.aborted) throw new MoeError('cancelled', 'cancelled', 'The run was cancelled.');
+      const inputs = await model.ffnInputs({ rows: [Array.from(ids)] }, layers);
+      progress({ row, logits: routerLogits(inputs, routers, model.spec.hiddenSize) });
+      await turn();
+    }
+    return {};
+  });
+
   endpoint.handle(inferTraceReport, ({ model }) => {
     const { traces } = opened(model);
     // Read-only data is JSON all the same.
@@ -211,15 +224,6 @@ async function* rowsOf(
     const { data, rows } = await model.logitsAt({ rows: [ids] }, at);
     for (let row = 0; row < rows; row++) yield data.subarray(row * vocabSize, (row + 1) * vocabSize);
   }
-}
-
-/** The last row of a [tokens, size] matrix, or the mean or sum over its rows. */
-function pool(matrix: Float32Array, size: number, take: 'last' | 'mean' | 'sum'): Float64Array | Float32Array {
-  if (take === 'last') return matrix.subarray(matrix.length - size);
-  const sums = new Float64Array(size);
-  for (let i = 0; i < matrix.length; i++) sums[i % size] = (sums[i % size] ?? 0) + (matrix[i] ?? 0);
-  const by = take === 'mean' ? size / matrix.length : 1;
-  return sums.map((sum) => sum * by);
 }
 
 /** Lets messages in and out: runs block the thread. */

@@ -36,6 +36,8 @@ export interface ForwardOptions {
   readonly traces: boolean;
   /** Output `hidden.<layer>` [N, hidden]: what enters each listed layer; layer count = what leaves the last one. */
   readonly hidden: readonly number[];
+  /** Output `ffn_input.<layer>` [N, hidden] of each listed layer: what its feed-forward network reads, a router's input. */
+  readonly ffnInputs: readonly number[];
   /** See MoeOptions. */
   readonly experts: MoeOptions['experts'];
   readonly capacity: Capacity | null;
@@ -47,6 +49,7 @@ export const FORWARD_DEFAULTS: ForwardOptions = {
   cache: false,
   traces: false,
   hidden: [],
+  ffnInputs: [],
   experts: 'branch',
   capacity: null,
 };
@@ -76,7 +79,8 @@ export function buildForward(
   const inputs = sharedInputs(g, spec, options.cache);
   let x = embed(g, spec, names, weights, ids);
   // Without a head nothing above the last wanted layer is needed.
-  const stop = options.head === 'none' && !options.traces && !options.cache ? Math.max(0, ...options.hidden) : Infinity;
+  const bare = options.head === 'none' && !options.traces && !options.cache;
+  const stop = bare ? Math.max(0, ...options.hidden, ...options.ffnInputs.map((layer) => layer + 1)) : Infinity;
   for (const layer of spec.layers) {
     if (options.hidden.includes(layer.index)) g.output(`hidden.${layer.index}`, x);
     if (layer.index >= stop) return;
@@ -162,6 +166,7 @@ function decoderLayer(
   }
   const middle = residual(x, optional(norms.afterAttention, attended.output));
   const input = optional(norms.beforeFfn, middle);
+  if (options.ffnInputs.includes(layer.index)) g.output(`ffn_input.${layer.index}`, input);
   const block = g.scoped('ffn', () => ffn(g, spec, layer, names, weights, options, input));
   return residual(middle, optional(norms.afterFfn, block));
 }

@@ -123,6 +123,14 @@ export class RunnableModel {
     return names.map((name) => floatData(results.get(name), name));
   }
 
+  /** What the feed-forward networks of `layers` read, [tokens, hidden] each. */
+  async ffnInputs(batch: TokenBatch, layers: readonly number[]): Promise<readonly Float32Array[]> {
+    const session = await this.session({ ffnInputs: layers, head: 'none' });
+    const names = layers.map((layer) => `ffn_input.${layer}`);
+    const results = await session.run(this.feeds(batch), names);
+    return names.map((name) => floatData(results.get(name), name));
+  }
+
   /** Inputs of a plain batch: ids, positions from 0, causal masks, rotary tables. */
   feeds(batch: TokenBatch): Feeds {
     const length = Math.max(0, ...batch.rows.map((row) => row.length));

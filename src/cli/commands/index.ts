@@ -10,6 +10,7 @@ import { plan } from './plan.ts';
 import { presets } from './presets.ts';
 import { recipe } from './recipe.ts';
 import { revert } from './revert.ts';
+import { routerLab } from './router-lab.ts';
 import { sample } from './sample.ts';
 import { tokenize } from './tokenize.ts';
 import { trace } from './trace.ts';
@@ -32,4 +33,5 @@ export const COMMANDS: readonly Command[] = [
   generate,
   evaluate,
   trace,
+  routerLab,
 ];

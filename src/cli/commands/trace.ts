@@ -40,6 +40,7 @@ export const trace: Command = {
     if (args.texts('text').length === 0) throw usageError('text-missing', 'moe trace needs --text', 'moe help trace');
     const limit = wholeOption(context, 'limit', 1) ?? Infinity;
     const checkpoint = await openPath(context, path);
+    const { firstTokens } = await import('../../score/first-tokens.ts');
     const { tokenizerOf } = await import('../../score/tokenizer.ts');
     const { windowsOf } = await import('../../verify/logits.ts');
     const { tokenizer } = tokenizerOf(checkpoint);
@@ -48,7 +49,7 @@ export const trace: Command = {
       texts.push({
         file,
         domain: basename(file),
-        ids: tokenizer.encode(await textFile(context, file)).slice(0, limit),
+        ids: firstTokens((text) => tokenizer.encode(text), await textFile(context, file), limit),
       });
     const total = texts.reduce((sum, { ids }) => sum + ids.length, 0);
     const line = new ProgressLine(io, 'Tracing');
