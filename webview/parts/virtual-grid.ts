@@ -3,18 +3,18 @@
  * in focus (`aria-activedescendant`), so that one tab stop stands for 500,000 rows. Rows come from `rowAt`; what is not
  * there yet is asked for by `moe-want`.
  */
-import { css, html, LitElement, nothing } from 'lit';
+import { html, LitElement, nothing } from 'lit';
 import type { PropertyValues, TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
 import { treeMove, Typeahead } from '../lib/keys.ts';
-import { grouped } from '../lib/format.ts';
 import { scrollTo, windowAt } from '../lib/window.ts';
 import { t } from '../strings.ts';
 import { icon } from './icon.ts';
 import { props } from './props.ts';
 import { onResize } from './resize.ts';
 import { base } from './styles.ts';
+import { gridStyles } from './grid-styles.ts';
 
 export interface GridColumn {
   readonly id: string;
@@ -64,146 +64,7 @@ const ROW = 24;
  */
 @customElement('moe-virtual-grid')
 export class MoeVirtualGrid extends LitElement {
-  static override styles = [
-    base,
-    css`
-      :host {
-        display: flex;
-        flex-direction: column;
-        min-height: 0;
-        min-width: 0;
-        border: 1px solid var(--vscode-contrastBorder, var(--moe-line));
-        border-radius: 3px;
-        background: var(--vscode-editor-background);
-        contain: content;
-      }
-      .view {
-        position: relative;
-        flex: 1 1 auto;
-        min-height: 0;
-        overflow: auto;
-        overscroll-behavior: contain;
-        outline-offset: -1px;
-      }
-      /* Low windows scroll as a whole: the wheel goes on to the page at either end. */
-      @media (max-height: 520px) {
-        .view {
-          overscroll-behavior: auto;
-        }
-      }
-      .head,
-      .line {
-        display: grid;
-        grid-template-columns: var(--tracks);
-        align-items: center;
-        min-width: min-content;
-      }
-      /* The group sticks, not the row in it: a row cannot leave its group. */
-      .head-group {
-        position: sticky;
-        inset-block-start: 0;
-        z-index: 2;
-        min-width: min-content;
-      }
-      .head {
-        height: 28px;
-        font-weight: 600;
-        background-color: var(--vscode-editorWidget-background, Canvas);
-        border-block-end: 1px solid var(--vscode-contrastBorder, var(--moe-line));
-      }
-      .body {
-        position: relative;
-      }
-      .line {
-        position: absolute;
-        inset-inline: 0;
-        height: 24px;
-        cursor: default;
-      }
-      .line:hover {
-        background: var(--vscode-list-hoverBackground, rgb(128 128 128 / 10%));
-        color: var(--vscode-list-hoverForeground, inherit);
-      }
-      .line[aria-selected='true'] {
-        --moe-dim: currentColor;
-        background: var(--vscode-list-inactiveSelectionBackground, rgb(128 128 128 / 25%));
-        color: var(--vscode-list-inactiveSelectionForeground, inherit);
-        outline: 1px dotted var(--vscode-contrastActiveBorder, transparent);
-        outline-offset: -1px;
-      }
-      .view:focus-visible .line.active {
-        outline: 1px solid var(--vscode-list-focusOutline, var(--vscode-focusBorder, currentColor));
-        outline-offset: -1px;
-      }
-      .view:focus .line[aria-selected='true'] {
-        background: var(--vscode-list-activeSelectionBackground, rgb(0 90 180 / 40%));
-        color: var(--vscode-list-activeSelectionForeground, inherit);
-      }
-      .cell {
-        min-width: 0;
-        padding-inline: 8px;
-        overflow: hidden;
-        white-space: nowrap;
-        text-overflow: ellipsis;
-      }
-      .cell.end {
-        text-align: end;
-        font-variant-numeric: tabular-nums;
-      }
-      .tree {
-        display: flex;
-        align-items: center;
-        gap: 2px;
-      }
-      .tree > .text {
-        min-width: 0;
-        overflow: hidden;
-        text-overflow: ellipsis;
-      }
-      .twisty {
-        flex: none;
-        display: inline-flex;
-        width: 18px;
-        height: 22px;
-        align-items: center;
-        justify-content: center;
-      }
-      button.sort {
-        appearance: none;
-        display: inline-flex;
-        align-items: center;
-        gap: 2px;
-        max-width: 100%;
-        border: 0;
-        padding: 0;
-        background: none;
-        color: inherit;
-        font: inherit;
-        font-weight: 600;
-        cursor: pointer;
-      }
-      mark {
-        color: var(--vscode-list-highlightForeground, inherit);
-        background: none;
-        font-weight: 700;
-      }
-      .line[aria-selected='true'] mark {
-        color: inherit;
-        text-decoration: underline;
-      }
-      .wait {
-        color: var(--moe-dim);
-      }
-      .note {
-        padding: 16px;
-        border: 0;
-        justify-content: center;
-      }
-      moe-icon {
-        vertical-align: text-bottom;
-      }
-    `,
-  ];
+  static override styles = [base, gridStyles];
 
   @property() label = '';
   @property({ type: Boolean }) tree = false;
@@ -507,9 +368,4 @@ export class MoeVirtualGrid extends LitElement {
   private emit<T>(type: string, detail: T): void {
     this.dispatchEvent(new CustomEvent<T>(type, { detail, bubbles: false }));
   }
-}
-
-/** "1,234 of 5,000 tensors". */
-export function countOf(some: number, all: number, noun: string): string {
-  return some === all ? `${grouped(all)} ${noun}` : t('{0} of {1} {2}', grouped(some), grouped(all), noun);
 }
