@@ -2,172 +2,32 @@
  * A heat map of any size on a canvas, with one real cell over it: the one in focus. Arrow keys move it (a new element each
  * time, so that screen readers speak it); it has the value in words, and so has the tooltip beside it.
  */
-import { css, html, LitElement, nothing } from 'lit';
+import { html, LitElement, nothing } from 'lit';
 import type { PropertyValues, TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import { keyed } from 'lit/directives/keyed.js';
 import { cellMove } from '../lib/keys.ts';
 import type { Cell } from '../lib/keys.ts';
 import { numberText } from '../lib/format.ts';
-import { extremes, inkOn, mix, place } from '../lib/scale.ts';
-import type { Rgb } from '../lib/scale.ts';
+import { extremes } from '../lib/scale.ts';
 import { clamp } from '../lib/window.ts';
 import { t } from '../strings.ts';
 import { props } from './props.ts';
 import { onResize } from './resize.ts';
 import { base } from './styles.ts';
-import { colourOf, cssOf, isHighContrast, onTheme } from './theme.ts';
+import { onTheme } from './theme.ts';
+import { drawCells, ticks } from './heat-draw.ts';
+import type { CellMark, HeatData } from './heat-draw.ts';
+import { heatStyles } from './heat-styles.ts';
 
-/** A sign drawn in a cell beside its colour. */
-export type CellMark = '' | '×' | '=' | '!' | '◆';
-
-export interface HeatData {
-  readonly rows: readonly string[];
-  readonly columns: readonly string[];
-  /** Row by row; NaN: no value. */
-  readonly values: ArrayLike<number>;
-  readonly min: number;
-  readonly max: number;
-  /** What is said of a cell. */
-  readonly describe: (row: number, column: number) => string;
-  readonly mark?: (row: number, column: number) => CellMark;
-}
+export type { CellMark, HeatData };
 
 /** Browsers refuse larger canvases. */
 const MAX_SIDE = 8192;
-const COLD: Rgb = [36, 70, 110];
-const HOT: Rgb = [240, 160, 48];
-
 /** Fires `moe-cell` {row, column} when a cell is chosen (click, Enter), `moe-cell-focus` when it is gone to. */
 @customElement('moe-heat-map')
 export class MoeHeatMap extends LitElement {
-  static override styles = [
-    base,
-    css`
-      :host {
-        display: block;
-        min-width: 0;
-      }
-      .frame {
-        display: grid;
-        grid-template-columns: max-content minmax(0, 1fr);
-        grid-template-rows: minmax(0, 1fr);
-        gap: 4px;
-        font-variant-numeric: tabular-nums;
-        font-size: 11px;
-      }
-      .scroll {
-        position: relative;
-        overflow: auto;
-        max-height: var(--moe-map-height, 60vh);
-        overscroll-behavior: auto;
-      }
-      .sheet {
-        display: grid;
-        grid-template-columns: max-content max-content;
-        width: max-content;
-      }
-      .rows,
-      .columns {
-        position: sticky;
-        background: var(--moe-map-surface, var(--vscode-editor-background));
-        color: var(--moe-dim);
-        z-index: 1;
-      }
-      .rows {
-        inset-inline-start: 0;
-      }
-      .columns {
-        inset-block-start: 0;
-      }
-      .corner {
-        position: sticky;
-        inset: 0 auto auto 0;
-        z-index: 2;
-        background: var(--moe-map-surface, var(--vscode-editor-background));
-      }
-      .tick {
-        position: absolute;
-        white-space: nowrap;
-        line-height: 1;
-      }
-      .rows .tick {
-        inset-inline-end: 5px;
-        transform: translateY(-50%);
-      }
-      .columns .tick {
-        transform: translateX(-50%);
-        inset-block-end: 3px;
-      }
-      .map {
-        position: relative;
-      }
-      canvas {
-        display: block;
-      }
-      .cell {
-        position: absolute;
-        outline: none;
-        border-radius: 1px;
-      }
-      .cell.chosen {
-        box-shadow:
-          inset 0 0 0 2px var(--vscode-foreground),
-          inset 0 0 0 3px var(--vscode-editor-background, #000);
-      }
-      .cell:focus-visible {
-        box-shadow:
-          inset 0 0 0 2px var(--vscode-focusBorder, currentColor),
-          inset 0 0 0 3px var(--vscode-editor-background, #000),
-          0 0 0 2px var(--vscode-focusBorder, currentColor);
-      }
-      .tip {
-        position: fixed;
-        z-index: 10;
-        max-width: min(360px, 90vw);
-        padding: 4px 8px;
-        pointer-events: none;
-        color: var(--vscode-editorHoverWidget-foreground, var(--vscode-foreground));
-        background: var(--vscode-editorHoverWidget-background, Canvas);
-        border: 1px solid var(--vscode-contrastBorder, var(--vscode-editorHoverWidget-border, var(--moe-line)));
-        border-radius: 3px;
-        white-space: pre-line;
-        font-size: 12px;
-      }
-      .legend {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 4px 12px;
-        align-items: center;
-        margin-block-start: 6px;
-        font-variant-numeric: tabular-nums;
-      }
-      .scale {
-        display: flex;
-        flex: 0 1 auto;
-        gap: 8px;
-        align-items: center;
-        min-width: 0;
-        white-space: nowrap;
-      }
-      .ramp {
-        flex: 0 1 120px;
-        width: 120px;
-        min-width: 16px;
-        height: 10px;
-        border: 1px solid var(--vscode-contrastBorder, var(--moe-line));
-        background: linear-gradient(to right, var(--moe-cold), var(--moe-hot));
-      }
-      .ramp.one {
-        flex: none;
-        width: 14px;
-        background: var(--moe-cold);
-      }
-      :host([dir='rtl']) .ramp {
-        transform: scaleX(-1);
-      }
-    `,
-  ];
+  static override styles = [base, heatStyles];
 
   @property() label = '';
   @property({ attribute: false }) data: HeatData | null = null;
@@ -440,62 +300,8 @@ export class MoeHeatMap extends LitElement {
     canvas.style.setProperty('width', `${String(across)}px`);
     canvas.style.setProperty('height', `${String(down)}px`);
     const context = canvas.getContext('2d');
-    if (context === null) return;
-    context.scale(ratio, ratio);
-    const cold = colourOf(this, '--moe-cold', COLD);
-    const hot = colourOf(this, '--moe-hot', HOT);
-    const surface = colourOf(this, '--vscode-editor-background', [30, 30, 30]);
-    const line = colourOf(this, '--vscode-foreground', [200, 200, 200]);
-    const gap = w >= 6 && h >= 6 ? 1 : 0;
-    const contrast = isHighContrast() && gap > 0;
-    context.textAlign = 'center';
-    context.textBaseline = 'middle';
-    const digits = w >= 44 && h >= 15;
-    for (let row = 0; row < data.rows.length; row++)
-      for (let column = 0; column < data.columns.length; column++) {
-        const value = data.values[row * data.columns.length + column] ?? NaN;
-        const share = place(value, data.min, data.max);
-        const x = column * w;
-        const y = row * h;
-        const fill = share === null ? null : mix(cold, hot, share);
-        if (fill !== null) {
-          context.fillStyle = cssOf(fill);
-          context.fillRect(x, y, w - gap, h - gap);
-        } else {
-          // No value: an empty cell with a stroke through it, whatever the theme.
-          context.strokeStyle = cssOf(mix(surface, line, 0.35));
-          context.lineWidth = 1;
-          context.beginPath();
-          context.moveTo(x + 1, y + h - gap - 1);
-          context.lineTo(x + w - gap - 1, y + 1);
-          context.stroke();
-        }
-        if (contrast) {
-          context.strokeStyle = cssOf(line);
-          context.lineWidth = 0.5;
-          context.strokeRect(x + 0.5, y + 0.5, w - gap - 1, h - gap - 1);
-        }
-        const mark = data.mark?.(row, column) ?? '';
-        if (mark === '' && !digits) continue;
-        context.fillStyle = cssOf(fill === null ? line : inkOn(fill));
-        if (mark !== '' && w >= 7) {
-          context.font = `bold ${String(Math.min(14, Math.max(9, Math.min(w, h) - 3)))}px sans-serif`;
-          context.fillText(mark, digits ? x + 8 : x + (w - gap) / 2, y + (h - gap) / 2 + 0.5);
-        }
-        if (digits && fill !== null) {
-          context.font = '10px sans-serif';
-          context.fillText(numberText(value, 3), x + (w - gap) / 2 + (mark === '' ? 0 : 6), y + (h - gap) / 2 + 0.5);
-        }
-      }
+    if (context !== null) drawCells(context, data, { w, h, ratio }, this);
   }
-}
-
-/** Labels that do not touch: every one, or every second, fifth, tenth … */
-function ticks(labels: readonly string[], size: number, room: number): [number, string][] {
-  const longest = labels.reduce((most, label) => Math.max(most, label.length), 1);
-  const need = room === 13 ? room : Math.max(room, longest * 6.6 + 6);
-  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find((each) => each * size >= need) ?? 5000;
-  return labels.flatMap((label, at): [number, string][] => (at % step === 0 ? [[at, label]] : []));
 }
 
 /** What the marks of an expert mean. */
