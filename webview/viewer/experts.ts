@@ -1,9 +1,9 @@
 /** The experts of an MoE from their weights: layer × expert heat map, one layer's table, similarity matrix. */
-import { css, html, LitElement, nothing } from 'lit';
+import { html, LitElement, nothing } from 'lit';
 import type { PropertyValues, TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
-import { metricName, similarityRequest } from '../../src/protocol/checkpoint.ts';
-import type { ExpertGrid, ExpertMetric, LayerExperts, Similarity } from '../../src/protocol/checkpoint.ts';
+import { metricName } from '../../src/protocol/checkpoint.ts';
+import type { ExpertGrid, LayerExperts, Similarity } from '../../src/protocol/checkpoint.ts';
 import type { Endpoint } from '../../src/protocol/page.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
 import { viewerExperts, viewerGrid, viewerPickParent, viewerSimilarity } from '../../src/protocol/viewer.ts';
@@ -20,50 +20,19 @@ import { icon } from '../parts/icon.ts';
 import '../parts/select.ts';
 import { empty, emptyStyles } from '../parts/status.ts';
 import { base } from '../parts/styles.ts';
-import type { GridColumn, GridRow } from '../parts/virtual-grid.ts';
 import '../parts/virtual-grid.ts';
 import { t } from '../strings.ts';
 import { changeView, command, say } from './events.ts';
 import { readView } from './state.ts';
 import type { SavedView } from './state.ts';
-
-const PARTS = ['all', 'gate', 'up', 'down', 'router'] as const;
+import { matrixSection } from './expert-matrix.ts';
+import type { ShownMatrix } from './expert-matrix.ts';
+import { layerSection, metricTable } from './expert-tables.ts';
+import { expertsStyles } from './experts-styles.ts';
 
 @customElement('moe-viewer-experts')
 export class MoeViewerExperts extends LitElement {
-  static override styles = [
-    base,
-    emptyStyles,
-    css`
-      :host {
-        display: block;
-        padding: 16px;
-      }
-      .page {
-        display: grid;
-        grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr));
-        gap: 20px 24px;
-        align-items: start;
-        max-width: 1600px;
-      }
-      .wide {
-        grid-column: 1 / -1;
-      }
-      section {
-        display: flex;
-        flex-direction: column;
-        gap: 8px;
-        min-width: 0;
-      }
-      moe-virtual-grid {
-        height: min(340px, 50vh);
-      }
-      .notes {
-        margin: 0;
-        padding-inline-start: 18px;
-      }
-    `,
-  ];
+  static override styles = [base, emptyStyles, expertsStyles];
 
   @property({ attribute: false }) viewer: ViewerState | null = null;
   @property({ attribute: false }) view: SavedView = readView(null);
@@ -231,9 +200,15 @@ export class MoeViewerExperts extends LitElement {
       );
     const text = metricTexts().find(({ name }) => name === this.view.metric) ?? metricTexts()[0];
     if (text === undefined) return html``;
+    const { layer } = this;
+    const change = (changes: Partial<SavedView>): void => {
+      changeView(this, changes);
+    };
     return html`<div class="page">
       <div class="wide row">${this.bar(grid, text)}</div>
-      ${this.notices(grid)} ${this.map(grid, text)} ${this.layerSection(grid, text)} ${this.matrixSection()}
+      ${this.notices(grid)} ${this.map(grid, text)}
+      ${layerSection(grid, text, layer, layer === null ? undefined : this.layers.get(layer), this.view.expert, change)}
+      ${matrixSection(this.shownMatrix(change))}
     </div>`;
   }
 
@@ -367,7 +342,7 @@ export class MoeViewerExperts extends LitElement {
       </p>
       ${
         this.view.expertTable
-          ? this.allTable(made, text)
+          ? metricTable(made, text, this.layers.size)
           : html`<moe-heat-map
               label=${`${t('{0}, layer by expert', text.label)}. ${gridSummary(made, text)}`}
               .data=${heat}
@@ -389,251 +364,18 @@ export class MoeViewerExperts extends LitElement {
     </section>`;
   }
 
-  private allTable(grid: Grid, text: MetricText): TemplateResult {
-    const width = Math.max(1, grid.columns.length);
-    return html`<moe-virtual-grid
-      label=${text.label}
-      .columns=${
-        [
-          { id: 'layer', title: t('Layer'), track: '70px', end: true },
-          { id: 'expert', title: t('Expert'), track: '80px', end: true },
-          { id: 'value', title: text.label, track: 'minmax(120px, 1fr)', end: true },
-          { id: 'flags', title: t('Flags'), track: 'minmax(120px, 1fr)' },
-        ] satisfies GridColumn[]
-      }
-      .total=${grid.layers.length * grid.columns.length}
-      .rowAt=${(index: number): GridRow => {
-        const [row, column] = [Math.floor(index / width), index % width];
-        const metric = grid.at(row, column);
-        const layer = String(grid.layers[row] ?? '');
-        return flatRow(`${layer}:${String(column)}`, layer, (id) => {
-          if (id === 'layer') return layer;
-          if (id === 'expert') return grid.columns[column] ?? '';
-          if (id === 'value') return metric === null ? '–' : exactCell(metricOf(metric, text.name));
-          return metric === null ? '' : metric.flags.map((flag) => flagText(metric, flag)).join(', ');
-        });
-      }}
-      .version=${this.layers.size}
-    ></moe-virtual-grid>`;
-  }
-
-  private layerPicker(grid: ExpertGrid): TemplateResult {
-    return html`<moe-select
-      label=${t('Layer')}
-      .choices=${grid.layers.map(({ layer }) => ({ value: String(layer), label: String(layer) }))}
-      .value=${String(this.layer ?? '')}
-      @change=${(event: CustomEvent<string>) => {
-        changeView(this, { layer: Number(event.detail), expert: null });
-      }}
-    ></moe-select>`;
-  }
-
-  private layerSection(grid: ExpertGrid, text: MetricText): TemplateResult {
-    const { layer } = this;
-    const metrics = layer === null ? undefined : this.layers.get(layer);
-    return html`<section>
-      <div class="row">
-        <h2 class="grow">${t('Experts of layer {0}', layer ?? '–')}</h2>
-        ${this.layerPicker(grid)}
-      </div>
-      ${
-        metrics === undefined
-          ? html`<p class="dim">${t('The metrics of this layer are not computed yet.')}</p>`
-          : html`<p>${this.layerSummary(metrics)}</p>
-              <moe-virtual-grid
-                label=${t('Experts of layer {0}', metrics.layer)}
-                .columns=${
-                  [
-                    { id: 'expert', title: t('Expert'), track: '68px', end: true },
-                    { id: 'norm', title: t('Norm'), track: 'minmax(70px, 1fr)', end: true },
-                    { id: 'distance', title: t('To parent'), track: 'minmax(92px, 1fr)', end: true },
-                    { id: 'nearest', title: t('Nearest'), track: 'minmax(110px, 1fr)', end: true, from: 380 },
-                    { id: 'effectiveRank', title: t('Eff. rank'), track: 'minmax(84px, 1fr)', end: true, from: 520 },
-                    { id: 'routerNorm', title: t('Router'), track: 'minmax(70px, 1fr)', end: true, from: 440 },
-                    { id: 'flags', title: t('Flags'), track: 'minmax(96px, 1.4fr)' },
-                  ] satisfies GridColumn[]
-                }
-                .total=${metrics.experts.length}
-                .rowAt=${(index: number): GridRow | null => {
-                  const metric = metrics.experts[index];
-                  return metric === undefined ? null : expertRow(metric);
-                }}
-                .version=${metrics.layer}
-                .selected=${this.view.expert === null ? '' : String(this.view.expert)}
-                @moe-open=${(event: CustomEvent<number>) => {
-                  const expert = metrics.experts[event.detail]?.expert;
-                  if (typeof expert === 'number') changeView(this, { layer: metrics.layer, expert });
-                }}
-              ></moe-virtual-grid>
-              ${metrics.rankOf === null ? nothing : html`<p class="dim">${metrics.rankOf}</p>`}
-              ${metrics.notes.map((note) => html`<p class="dim">${note}</p>`)}`
-      }
-      <span class="hidden-text">${text.label}</span>
-    </section>`;
-  }
-
-  private layerSummary(metrics: LayerExperts): string {
-    const parts = [t('{0} experts.', grouped(metrics.experts.length))];
-    if (metrics.cosine !== null)
-      parts.push(
-        t(
-          'Pairwise cosine {0} on average, {1} to {2}.',
-          numberText(metrics.cosine.mean),
-          numberText(metrics.cosine.min),
-          numberText(metrics.cosine.max),
-        ),
-      );
-    if (metrics.router !== null)
-      parts.push(
-        metrics.router.zero
-          ? t('The router is all zeros: every token ties.')
-          : t('Router rows: norm {0} ± {1}.', numberText(metrics.router.meanNorm), numberText(metrics.router.stdNorm)),
-      );
-    const flagged = metrics.experts.filter(({ flags }) => flags.length > 0).length;
-    parts.push(flagged === 0 ? t('None is flagged.') : t('{0} flagged.', grouped(flagged)));
-    return parts.join(' ');
-  }
-
-  private matrixSection(): TemplateResult {
-    const { similarity, layer } = this;
-    const names: Readonly<Record<(typeof PARTS)[number], string>> = {
-      all: t('all weights'),
-      gate: t('gate'),
-      up: t('up'),
-      down: t('down'),
-      router: t('router rows'),
+  private shownMatrix(change: (changes: Partial<SavedView>) => void): ShownMatrix {
+    return {
+      layer: this.layer,
+      similarity: this.similarity,
+      state: this.similarityState,
+      failure: this.similarityFailure,
+      unavailable: this.grid?.unavailable !== null,
+      view: this.view,
+      change,
+      compute: () => void this.matrix(),
     };
-    return html`<section>
-      <div class="row">
-        <h2 class="grow">${t('Likeness of the experts of layer {0}', layer ?? '–')}</h2>
-        <moe-select
-          label=${t('Of')}
-          .choices=${PARTS.map((part) => ({ value: part, label: names[part] }))}
-          .value=${this.view.part}
-          @change=${(event: CustomEvent<string>) => {
-            const part = similarityRequest.shape.part.safeParse(event.detail);
-            if (part.success) changeView(this, { part: part.data });
-          }}
-        ></moe-select>
-        <button
-          class="tool"
-          type="button"
-          aria-pressed=${String(this.view.matrixTable)}
-          @click=${() => {
-            changeView(this, { matrixTable: !this.view.matrixTable });
-          }}
-        >
-          ${icon('table')}${t('As a table')}
-        </button>
-      </div>
-      <p class="dim">${t('Cosine of the weights of each two experts. 1: the same direction, 0: unrelated.')}</p>
-      ${
-        this.similarityFailure === null
-          ? nothing
-          : html`<div class="note error" role="alert">
-              ${icon('error', 'error')}
-              <div class="break">${errorPageOf('', this.similarityFailure).message}</div>
-            </div>`
-      }
-      ${this.similarityState === 'working' ? html`<moe-progress what=${t('Comparing experts')}></moe-progress>` : nothing}
-      ${
-        similarity === null
-          ? this.similarityState === 'none'
-            ? html`<div>
-                <vscode-button
-                  appearance="secondary"
-                  ?disabled=${this.grid?.unavailable !== null}
-                  @click=${() => void this.matrix()}
-                  >${t('Compute the matrix')}</vscode-button
-                >
-              </div>`
-            : nothing
-          : this.matrixView(similarity)
-      }
-    </section>`;
   }
-
-  private matrixView(similarity: Similarity): TemplateResult {
-    const { experts, values } = similarity;
-    const size = experts.length;
-    const names = experts.map(String);
-    const at = (row: number, column: number): number => values[row * size + column] ?? NaN;
-    const describe = (row: number, column: number): string =>
-      row === column
-        ? t('Expert {0} with itself', names[row] ?? '')
-        : t('Experts {0} and {1}: cosine {2}', names[row] ?? '', names[column] ?? '', numberText(at(row, column)));
-    return html`<p>${similarity.summary}</p>
-      ${
-        this.view.matrixTable
-          ? html`<moe-virtual-grid
-              label=${t('Likeness of each two experts')}
-              .columns=${
-                [
-                  { id: 'a', title: t('Expert'), track: '80px', end: true },
-                  { id: 'b', title: t('and'), track: '80px', end: true },
-                  { id: 'value', title: t('Cosine'), track: 'minmax(120px, 1fr)', end: true },
-                ] satisfies GridColumn[]
-              }
-              .total=${(size * (size - 1)) / 2}
-              .rowAt=${(index: number): GridRow => {
-                const [a, b] = pairAt(index, size);
-                return flatRow(`${String(a)}:${String(b)}`, names[a] ?? '', (id) =>
-                  id === 'a' ? (names[a] ?? '') : id === 'b' ? (names[b] ?? '') : exactCell(at(a, b)),
-                );
-              }}
-            ></moe-virtual-grid>`
-          : html`<moe-heat-map
-              square
-              label=${`${t('Likeness of each two experts')}. ${similarity.summary}`}
-              .data=${{ rows: names, columns: names, values, min: similarity.min ?? 0, max: similarity.max ?? 1, describe } satisfies HeatData}
-              .legend=${{ low: t('apart'), high: t('alike'), marks: [] }}
-            ></moe-heat-map>`
-      }
-      ${similarity.notes.map((note) => html`<p class="dim">${note}</p>`)}`;
-  }
-}
-
-/** The pair of a place in the list 0-1, 0-2, …, 1-2, … */
-export function pairAt(index: number, size: number): readonly [number, number] {
-  let rest = index;
-  for (let a = 0; a < size - 1; a++) {
-    const row = size - 1 - a;
-    if (rest < row) return [a, a + 1 + rest];
-    rest -= row;
-  }
-  return [0, 0];
-}
-
-function flatRow(key: string, label: string, cell: (column: string) => unknown): GridRow {
-  return { key, label, level: 1, expanded: null, place: null, cell };
-}
-
-function exactCell(value: number): unknown {
-  return Number.isNaN(value) ? '–' : html`<span title=${String(value)}>${numberText(value)}</span>`;
-}
-
-function expertRow(metric: ExpertMetric): GridRow {
-  const name = metric.expert === 'shared' ? t('shared') : String(metric.expert);
-  return flatRow(name, name, (id) => {
-    switch (id) {
-      case 'expert':
-        return name;
-      case 'norm':
-        return exactCell(metric.norm.all ?? NaN);
-      case 'distance':
-        return exactCell(metric.distance ?? NaN);
-      case 'nearest':
-        return metric.nearest === null
-          ? '–'
-          : html`${exactCell(metric.nearest.cosine)} <span class="dim">E${metric.nearest.expert}</span>`;
-      case 'effectiveRank':
-        return exactCell(metric.effectiveRank ?? NaN);
-      case 'routerNorm':
-        return exactCell(metric.routerNorm ?? NaN);
-      default:
-        return metric.flags.map((flag) => flagText(metric, flag)).join(', ');
-    }
-  });
 }
 
 declare global {
