@@ -1,5 +1,5 @@
 /** The tensors of a checkpoint: filter, tree-grid fed by pages, inspector beside it. */
-import { css, html, LitElement, nothing } from 'lit';
+import { html, LitElement, nothing } from 'lit';
 import type { PropertyValues, TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import type { RowsPage, RowView, TreeRow } from '../../src/protocol/checkpoint.ts';
@@ -7,117 +7,30 @@ import type { Endpoint } from '../../src/protocol/page.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
 import { viewerLocate, viewerRows } from '../../src/protocol/viewer.ts';
 import type { ViewerState } from '../../src/protocol/viewer.ts';
-import { bytesText, grouped, shapeText, shortCount, visible } from '../lib/format.ts';
-import { FILTER_HELP } from '../lib/filter-help.ts';
+import type { UnitBase } from '../lib/format.ts';
+import { grouped } from '../lib/format.ts';
 import { Pages } from '../lib/pages.ts';
 import { icon } from '../parts/icon.ts';
 import { onResize } from '../parts/resize.ts';
-import { severityIcon } from '../parts/status.ts';
 import { base } from '../parts/styles.ts';
 import '../parts/select.ts';
 import '../parts/splitter.ts';
-import type { GridColumn, GridRow, MoeVirtualGrid, ToggleDetail, WantDetail } from '../parts/virtual-grid.ts';
+import type { GridRow, MoeVirtualGrid, ToggleDetail, WantDetail } from '../parts/virtual-grid.ts';
 import '../parts/virtual-grid.ts';
-import { key, t } from '../strings.ts';
+import { t } from '../strings.ts';
 import { textOf } from '../toolkit.ts';
 import { changeView, say } from './events.ts';
 import './inspector.ts';
 import type { MoeViewerInspector } from './inspector.ts';
 import { groups, readView, toggle, withGroups } from './state.ts';
 import type { SavedView } from './state.ts';
-
-const COLUMNS: readonly GridColumn[] = [
-  { id: 'name', title: key('Name'), track: 'minmax(220px, 3fr)', sortable: true },
-  { id: 'dtype', title: key('Type'), track: 'minmax(56px, 90px)', from: 420 },
-  { id: 'shape', title: key('Shape'), track: 'minmax(90px, 150px)', end: true, from: 520 },
-  { id: 'elements', title: key('Elements'), track: '84px', end: true, from: 760 },
-  { id: 'size', title: key('Size'), track: '88px', end: true, sortable: true },
-  { id: 'file', title: key('File'), track: 'minmax(90px, 1fr)', sortable: true, from: 900 },
-];
+import { countLine, filterHelp, filterProblem } from './filter.ts';
+import { COLUMNS, tensorRow } from './tensor-rows.ts';
+import { tensorsStyles } from './tensors-styles.ts';
 
 @customElement('moe-viewer-tensors')
 export class MoeViewerTensors extends LitElement {
-  static override styles = [
-    base,
-    css`
-      :host {
-        display: flex;
-        flex-direction: column;
-        min-height: 0;
-        min-width: 0;
-        padding: 8px 16px 12px;
-        gap: 6px;
-      }
-      .bar {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 4px 6px;
-        align-items: center;
-      }
-      .bar vscode-text-field {
-        flex: 1 1 260px;
-        min-width: 0;
-      }
-      .help {
-        max-height: 40vh;
-        overflow: auto;
-      }
-      .help table {
-        width: auto;
-      }
-      .panes {
-        flex: 1 1 auto;
-        min-height: 0;
-        display: flex;
-        gap: 0;
-      }
-      .panes.narrow {
-        flex-direction: column;
-        gap: 8px;
-      }
-      moe-virtual-grid {
-        flex: 1 1 0;
-        min-width: 0;
-        min-height: 80px;
-      }
-      moe-viewer-inspector {
-        flex: none;
-        min-width: 0;
-        overflow: auto;
-      }
-      .narrow moe-viewer-inspector {
-        flex: 1 1 55%;
-        min-height: 0;
-        width: auto !important;
-      }
-      /* Low windows (200 % zoom): the page scrolls, so everything gets the height that it needs. */
-      @media (max-height: 520px) {
-        moe-virtual-grid {
-          flex: none;
-          height: 280px;
-        }
-        .panes:not(.narrow) moe-virtual-grid {
-          flex: 1 1 0;
-          height: auto;
-          min-height: 280px;
-        }
-        .narrow moe-viewer-inspector {
-          flex: none;
-          height: auto;
-        }
-      }
-      .problem {
-        color: var(--vscode-errorForeground, inherit);
-      }
-      .problem code {
-        color: inherit;
-        white-space: pre-wrap;
-      }
-      .problem code u {
-        text-decoration: underline wavy;
-      }
-    `,
-  ];
+  static override styles = [base, tensorsStyles];
 
   @property({ attribute: false }) viewer: ViewerState | null = null;
   @property({ attribute: false }) view: SavedView = readView(null);
@@ -301,22 +214,16 @@ export class MoeViewerTensors extends LitElement {
         >
           ${icon('expand-all')}<span class="hidden-text">${t('Expand all')}</span>
         </button>
-        <span class="dim num" role="status"
-          >${
-            page === null
-              ? t('reading…')
-              : page.matched === page.tensors
-                ? t('{0} tensors', grouped(page.tensors))
-                : t(
-                    '{0} of {1} tensors, {2}',
-                    grouped(page.matched),
-                    grouped(page.tensors),
-                    this.bytes(page.matchedBytes),
-                  )
-          }</span
-        >
+        <span class="dim num" role="status">${countLine(page, this.unitBase)}</span>
       </div>
-      ${problem === null ? nothing : this.filterProblem(problem)} ${this.help ? this.filterHelp() : nothing}
+      ${problem === null ? nothing : filterProblem(problem, view.filter)}
+      ${
+        this.help
+          ? filterHelp((filter) => {
+              this.ask(filter);
+            })
+          : nothing
+      }
       ${
         this.failure === null
           ? nothing
@@ -389,13 +296,13 @@ export class MoeViewerTensors extends LitElement {
       </div>`;
   }
 
-  private bytes(bytes: number): string {
-    return bytesText(bytes, this.viewer?.settings.unitBase ?? 1000);
+  private get unitBase(): UnitBase {
+    return this.viewer?.settings.unitBase ?? 1000;
   }
 
   private readonly rowAt = (index: number): GridRow | null => {
     const row = this.pages.at(index);
-    return row === null ? null : this.gridRow(row);
+    return row === null ? null : tensorRow(row, this.unitBase);
   };
 
   private readonly loadedAfter = function* (
@@ -404,71 +311,6 @@ export class MoeViewerTensors extends LitElement {
   ): Generator<readonly [number, string]> {
     for (const [index, row] of this.pages.loadedAfter(from, this.page?.total ?? 0)) yield [index, row.label];
   }.bind(this);
-
-  private gridRow(row: TreeRow): GridRow {
-    return {
-      key: row.kind === 'tensor' ? `tensor:${row.name}` : row.id,
-      label: row.label,
-      level: row.level,
-      expanded: row.kind === 'group' ? row.expanded : null,
-      place: { position: row.position, siblings: row.siblings },
-      cell: (column) => this.cell(row, column),
-    };
-  }
-
-  private cell(row: TreeRow, column: string): unknown {
-    switch (column) {
-      case 'name':
-        return html`${row.severity === null ? nothing : severityIcon(row.severity)}<span
-            class="mono"
-            title=${row.kind === 'tensor' ? row.name : row.label}
-            >${highlighted(row.label, row.hits)}</span
-          >${row.kind === 'group' ? html` <span class="dim">${groupNote(row)}</span>` : nothing}`;
-      case 'dtype':
-        return row.kind === 'tensor' ? row.dtype : html`<span class="dim">${row.dtypes.join(', ')}</span>`;
-      case 'shape':
-        return row.shape === null
-          ? ''
-          : html`<span class=${row.kind === 'group' ? 'dim' : ''}>${shapeText(row.shape)}</span>`;
-      case 'elements':
-        return html`<span title=${grouped(row.elements)}>${shortCount(row.elements)}</span>`;
-      case 'size':
-        return html`<span title=${t('{0} bytes', grouped(row.bytes))}>${this.bytes(row.bytes)}</span>`;
-      default:
-        return row.kind === 'tensor' ? html`<span title=${row.file}>${visible(row.file)}</span>` : '';
-    }
-  }
-
-  private filterProblem(problem: NonNullable<RowsPage['filterProblem']>): TemplateResult {
-    const text = this.view.filter;
-    const { from, to } = problem;
-    return html`<div class="problem" role="alert">
-      ${icon('error', 'error')} ${problem.message}
-      ${from < text.length ? html`<code>${text.slice(0, from)}<u>${text.slice(from, Math.max(to, from + 1))}</u>${text.slice(Math.max(to, from + 1))}</code>` : nothing}
-      <span class="dim">${t('All rows without the filter are shown.')}</span>
-    </div>`;
-  }
-
-  private filterHelp(): TemplateResult {
-    return html`<div class="help card" role="region" aria-label=${t('How to filter')} tabindex="0">
-      <table>
-        <tbody>
-          ${FILTER_HELP.map(
-            ([example, about]) =>
-              html`<tr>
-                <td>
-                  <button class="link mono" type="button" @click=${() => this.ask(example)}>${example}</button>
-                </td>
-                <td>${t(about)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-      <p class="dim">
-        ${t('Terms are combined: all must hold. Keys in the list: arrows, Home, End, Page keys, letters, * opens all siblings, Enter inspects.')}
-      </p>
-    </div>`;
-  }
 
   private readonly filtering = (event: Event): void => {
     const text = textOf(event);
@@ -546,25 +388,6 @@ export class MoeViewerTensors extends LitElement {
     changeView(this, { tensor: null });
     this.refocus = 'list';
   };
-}
-
-function groupNote(row: Extract<TreeRow, { kind: 'group' }>): string {
-  const tensors = row.tensors === 1 ? t('1 tensor') : t('{0} tensors', grouped(row.tensors));
-  return row.repeats === null ? tensors : `× ${grouped(row.repeats)} · ${tensors}`;
-}
-
-/** The label with the filter's hits marked. */
-function highlighted(label: string, hits: readonly (readonly [number, number])[]): unknown {
-  if (hits.length === 0) return visible(label);
-  const parts: unknown[] = [];
-  let at = 0;
-  for (const [from, to] of hits) {
-    if (from < at || to > label.length) continue;
-    parts.push(visible(label.slice(at, from)), html`<mark>${visible(label.slice(from, to))}</mark>`);
-    at = to;
-  }
-  parts.push(visible(label.slice(at)));
-  return parts;
 }
 
 declare global {
