@@ -8,7 +8,8 @@ import { readLog } from './logs.ts';
 import type { LogPiece } from './logs.ts';
 import { JobRunner } from './runner.ts';
 import type { LiveJob, RunnerOptions } from './runner.ts';
-import { isOpen, JobStore, readJsonNow } from './store.ts';
+import { readJsonNow } from './json-files.ts';
+import { isOpen, JobStore } from './store.ts';
 import type { AddOptions, StoreOptions } from './store.ts';
 
 export interface JobServiceOptions extends Omit<RunnerOptions, 'onActivity'> {

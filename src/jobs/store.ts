@@ -2,8 +2,7 @@
  * The jobs of all windows, on disk. Every change is an appended line, made under a lock; every window reads the same file.
  * A job is started by whoever makes its claim file, which is made once and never again.
  */
-import { readFileSync, renameSync, rmSync, watch, writeFileSync } from 'node:fs';
-import type { FSWatcher } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { randomBytes } from 'node:crypto';
@@ -17,9 +16,11 @@ import type { Lock } from '../write/lock.ts';
 import { applyEvent, eventsOf, jobEvent } from './events.ts';
 import type { EndStatus, JobEvent, JobRecord } from './events.ts';
 import { appendLine, LineReader } from './json-lines.ts';
+import { tryJson } from './json-files.ts';
 import { newJobId, StorageLayout } from './layout.ts';
 import { exclusively, tryLock } from './mutex.ts';
 import { outputOf, titleOf } from './titles.ts';
+import { FolderWatcher } from './watching.ts';
 
 export interface StoreOptions {
   /** Names this window in the history. */
@@ -55,16 +56,17 @@ export class JobStore {
   private lineCount = 0;
   private skipped = 0;
   private reading: Promise<boolean> | null = null;
-  private timer: ReturnType<typeof setInterval> | null = null;
-  private watcher: FSWatcher | null = null;
-  private readonly pollMs: number;
+  private readonly watcher: FolderWatcher;
 
   private constructor(folder: string, options: StoreOptions) {
     this.layout = new StorageLayout(folder);
     this.reader = new LineReader(this.layout.history);
     this.window = options.window ?? randomBytes(4).toString('hex');
     this.keep = options.keep ?? 200;
-    this.pollMs = options.pollMs ?? 1000;
+    this.watcher = new FolderWatcher(this.layout.folder, 'jobs.jsonl', options.pollMs ?? 1000, () => {
+      // A folder that has gone shows itself when something is to be written.
+      this.refresh().catch(() => undefined);
+    });
   }
 
   /** Opens the store in `folder` (made if need be). Throws MoeError where it cannot be written to. */
@@ -128,42 +130,13 @@ export class JobStore {
   /** Calls back after every change, this window's and others'. The file is watched as long as anyone listens. */
   onChange(listener: () => void): { dispose(): void } {
     this.listeners.add(listener);
-    this.startWatching();
+    this.watcher.start();
     return {
       dispose: () => {
         this.listeners.delete(listener);
-        if (this.listeners.size === 0) this.stopWatching();
+        if (this.listeners.size === 0) this.watcher.stop();
       },
     };
-  }
-
-  private startWatching(): void {
-    if (this.timer !== null) return;
-    const look = (): void => {
-      // A folder that has gone shows itself when something is to be written.
-      this.refresh().catch(() => undefined);
-    };
-    this.timer = setInterval(look, this.pollMs);
-    this.timer.unref();
-    try {
-      // Polling is the measure; watching only makes it prompt where the system can.
-      this.watcher = watch(this.layout.folder, { persistent: false }, (_, name) => {
-        if (name === null || name === 'jobs.jsonl') look();
-      });
-      this.watcher.on('error', () => {
-        this.watcher?.close();
-        this.watcher = null;
-      });
-    } catch {
-      this.watcher = null;
-    }
-  }
-
-  private stopWatching(): void {
-    if (this.timer !== null) clearInterval(this.timer);
-    this.timer = null;
-    this.watcher?.close();
-    this.watcher = null;
   }
 
   /** Appends under the lock, after reading what others wrote: `decide` sees the present. */
@@ -394,7 +367,7 @@ export class JobStore {
   /** Lets go of everything: running jobs of this window count as interrupted from then on. */
   dispose(): void {
     this.listeners.clear();
-    this.stopWatching();
+    this.watcher.stop();
     for (const lock of this.held.values()) lock.release();
     this.held.clear();
   }
@@ -419,23 +392,6 @@ function parseEvent(line: string): JobEvent | null {
   return read.success ? (read.data as JobEvent) : null;
 }
 
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 function now(): string {
   return new Date().toISOString();
-}
-
-/** Reads a small JSON file; undefined where it is not there or is being replaced. */
-export function readJsonNow(path: string): unknown {
-  try {
-    return tryJson(readFileSync(path, 'utf8'));
-  } catch {
-    return undefined;
-  }
 }
