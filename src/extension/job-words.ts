@@ -3,7 +3,8 @@ import type { JobProgress, JobView } from '../protocol/jobs.ts';
 import { durationText, shortBytes } from '../report/text.ts';
 import { t } from './words.ts';
 
-function phaseText(phase: JobProgress['phase']): string {
+/** What a job is doing. */
+export function phaseText(phase: JobProgress['phase']): string {
   switch (phase) {
     case 'start':
       return t('opening');

@@ -5,10 +5,11 @@ import { readFile } from 'node:fs/promises';
 import { MoeError, messageOf } from '../common/errors.ts';
 import type { JobParams } from '../protocol/jobs.ts';
 import { TASK_TYPE } from './ids.ts';
-import { shareDone, statusText } from './job-words.ts';
+import { phaseText, shareDone, statusText } from './job-words.ts';
 import { defaultOutput } from './default-output.ts';
 import type { Services } from './services.ts';
 import { setting } from './settings.ts';
+import { t } from './words.ts';
 import { findRecipes } from './workspace-files.ts';
 
 /** As package.json defines it. */
@@ -176,7 +177,7 @@ class JobTerminal implements vscode.Pseudoterminal {
     const progress = this.services.jobs.get(id)?.progress ?? null;
     const share = shareDone(progress);
     if (progress === null || share === null) return;
-    const step = `${progress.phase} ${String(Math.floor(share * 10) * 10)} %`;
+    const step = t('{0} {1} %', phaseText(progress.phase), String(Math.floor(share * 10) * 10));
     if (step === this.last) return;
     this.last = step;
     this.line(step);
