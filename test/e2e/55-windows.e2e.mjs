@@ -12,7 +12,7 @@ export const tests = [
     name: 'two windows see one queue and run a job once',
     seconds: 240,
     prepare(ws) {
-      writeLasting(join(ws, 'lasting'), { layers: 8 });
+      writeLasting(join(ws, 'lasting'), { layers: 20 });
       // Random numbers take their time, so that the job can be met midway.
       writeFileSync(join(ws, RECIPE), 'base: lasting\nexperts: 8\ntop_k: 2\nexpert_init: noise\n');
     },

@@ -98,4 +98,10 @@ export const compareStyles = css`
       height: 280px;
     }
   }
+  @media (max-width: 420px) {
+    /* The name needs the room; the family below says what it is. */
+    .side .link ~ .tag {
+      display: none;
+    }
+  }
 `;
