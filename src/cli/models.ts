@@ -1,6 +1,7 @@
 /** Models for commands: opened in a process of their own, which ends with the command. */
 import { resolve } from 'node:path';
 import type { Checkpoint } from '../checkpoint/types.ts';
+import type { Device } from '../devices/devices.ts';
 import type { GateRunner } from '../gates/types.ts';
 import type { InferProcess, RemoteModel } from '../infer/client.ts';
 import { usageError } from './command.ts';
@@ -9,6 +10,11 @@ import { ProgressLine } from './progress.ts';
 import { wholeOption } from './values.ts';
 
 export const RUN_OPTIONS: Readonly<Record<string, OptionSpec>> = {
+  device: {
+    type: 'string',
+    value: 'NAME',
+    help: 'auto, cpu, cuda, dml, coreml or webgpu (moe devices lists what works); auto: CUDA where it is installed, else the CPU',
+  },
   threads: { type: 'string', value: 'N', help: 'threads of the runtime (default: one per physical core)' },
   weights: {
     type: 'string',
@@ -41,6 +47,30 @@ export async function withModels<T>(context: Context, use: (process: InferProces
   }
 }
 
+/** One command asks once. */
+const chosen = new WeakMap<Context, Promise<Device>>();
+
+/** The device that --device wishes, or the CPU with a note that says why. */
+export function deviceFor(context: Context): Promise<Device> {
+  const known = chosen.get(context);
+  if (known !== undefined) return known;
+  const made = choose(context);
+  chosen.set(context, made);
+  return made;
+}
+
+async function choose(context: Context): Promise<Device> {
+  const { DEVICES } = await import('../devices/devices.ts');
+  const text = context.args.text('device') ?? 'auto';
+  const wish = text === 'auto' ? text : DEVICES.find((device) => device === text);
+  if (wish === undefined)
+    throw usageError('bad-device', `--device is "${text}", expected auto, ${DEVICES.join(', ')}`, 'moe devices');
+  const { chooseDevice } = await import('../infer/devices.ts');
+  const { device, note } = await chooseDevice(wish, { entry: context.io.inferEntry, signal: context.io.signal });
+  if (note !== null) context.log(`note: ${note}`);
+  return device;
+}
+
 /** Opens a model in the process, with progress where its weights must be dequantised first. */
 export async function openModel(
   context: Context,
@@ -55,6 +85,7 @@ export async function openModel(
       cacheFolder: cacheFolder(context.io.env),
       weights: weightsMode(context) ?? settings.weights ?? 'stored',
       threads: wholeOption(context, 'threads', 1),
+      device: await deviceFor(context),
       maxLength: settings.maxLength,
       onProgress: (progress) => {
         line.update(progress);

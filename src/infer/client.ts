@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { MoeError, messageOf } from '../common/errors.ts';
 import { isJsonObject } from '../common/json.ts';
+import type { Device } from '../devices/devices.ts';
 import type { EvalTokenizer, ScoreOptions, Scorer, ScoreRequest, ScoreResult } from '../eval/scorer.ts';
 import type { TraceReport } from '../eval/trace-report.ts';
 import { exitError } from '../jobs/exit.ts';
@@ -27,7 +28,7 @@ export interface OpenOptions {
   readonly cacheFolder: string;
   readonly weights: 'stored' | 'packed';
   readonly threads?: number | undefined;
-  readonly device?: 'cpu' | 'cuda' | 'dml' | 'coreml' | 'webgpu';
+  readonly device?: Device | undefined;
   readonly maxLength?: number | undefined;
   /** Dequantising: bytes done of bytes in all. */
   readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
@@ -59,7 +60,8 @@ export class InferProcess {
     this.#child = fork(options.entry, [], {
       execPath: options.execPath ?? process.execPath,
       execArgv: [],
-      env: { ...inherited, ELECTRON_RUN_AS_NODE: '1' },
+      // Float32 on NVIDIA GPUs would be rounded to ten bits in matrix products otherwise (TF32).
+      env: { NVIDIA_TF32_OVERRIDE: '0', ...inherited, ELECTRON_RUN_AS_NODE: '1' },
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });

@@ -3,6 +3,7 @@
  * tokenizers, tasks and results. Token ids and results travel as typed arrays.
  */
 import * as z from 'zod/mini';
+import { DEVICES } from '../devices/devices.ts';
 import { defineRequest } from '../protocol/define.ts';
 import type { Of } from '../protocol/define.ts';
 import { count, flag, json, list, measured, nothing, num, text } from '../protocol/wire.ts';
@@ -16,7 +17,7 @@ const float64s = typed<Float64Array>('Float64Array');
 const float32s = typed<Float32Array>('Float32Array');
 const bytes = typed<Uint8Array>('Uint8Array');
 
-const device = z.enum(['cpu', 'cuda', 'dml', 'coreml', 'webgpu']);
+const device = z.enum(DEVICES);
 
 export const modelFacts = z.object({
   model: count,
@@ -160,6 +161,9 @@ export const inferRouterLogits = defineRequest(
   nothing,
   { progress: z.object({ row: count, logits: float32s }), timeoutMs: null },
 );
+
+/** Lets a device compute something known, alone. Fails with ONNX Runtime's words where it cannot. */
+export const inferProbe = defineRequest('infer/probe', z.object({ device }), nothing, { timeoutMs: null });
 
 /** Ends the process. */
 export const inferQuit = defineRequest('infer/quit', nothing, nothing, { timeoutMs: 5_000 });

@@ -10,6 +10,7 @@ import { weightsOf } from '../runtime/checkpoint.ts';
 import { generate } from '../runtime/generate.ts';
 import { RunnableModel } from '../runtime/model.ts';
 import { ModelScorer } from '../runtime/scorer.ts';
+import { selfTest } from '../runtime/self-test.ts';
 import { largest } from '../score/top.ts';
 import { LogitComparison } from '../verify/logits.ts';
 import {
@@ -18,6 +19,7 @@ import {
   inferHidden,
   inferObserve,
   inferOpen,
+  inferProbe,
   inferRouterLogits,
   inferScore,
   inferTop,
@@ -39,6 +41,8 @@ const MAX_LOGITS = 2 ** 25;
 /** Serves the requests of one parent. */
 export function serveModels(endpoint: Endpoint): void {
   const models = new Map<number, Opened>();
+  /** Devices that have passed the self-test. */
+  const tested = new Set<string>();
   const opened = (model: number): Opened => {
     const found = models.get(model);
     if (found === undefined) throw new MoeError('internal', 'no-such-model', `There is no opened model ${model}.`);
@@ -46,6 +50,10 @@ export function serveModels(endpoint: Endpoint): void {
   };
 
   endpoint.handle(inferOpen, async (params, { signal, progress }): Promise<ModelFacts> => {
+    if (!tested.has(params.device)) {
+      await selfTest({ device: params.device });
+      tested.add(params.device);
+    }
     const checkpoint = await openCheckpoint(params.path, { signal });
     const last = { at: 0 };
     const { config, source, cacheFile } = weightsOf(checkpoint, {
@@ -81,6 +89,11 @@ export function serveModels(endpoint: Endpoint): void {
           ? null
           : { layers: layers.map(({ index }) => index), perLayer: first.ffn.experts, topK: first.ffn.topK },
     };
+  });
+
+  endpoint.handle(inferProbe, async ({ device }) => {
+    await selfTest({ device, alone: true });
+    return {};
   });
 
   endpoint.handle(inferTop, async ({ model: number, ids, top }, { signal, progress }) => {

@@ -6,6 +6,7 @@ import { MoeError, messageOf } from '../common/errors.ts';
 import { cacheFolder } from '../infer/cache-folder.ts';
 import { InferProcess } from '../infer/client.ts';
 import type { RemoteModel } from '../infer/client.ts';
+import { chooseDevice } from '../infer/devices.ts';
 import type { DeviceChoice, JobProgress } from '../protocol/jobs.ts';
 import { stage } from './context.ts';
 import type { JobContext } from './context.ts';
@@ -27,7 +28,8 @@ export async function withModels<T>(
   context: JobContext,
   use: (opened: OpenedModels) => Promise<T>,
 ): Promise<T> {
-  const wanted = device === 'auto' ? 'cpu' : device;
+  const { device: wanted, note } = await chooseDevice(device, { entry: inferEntry(), signal: context.signal });
+  if (note !== null) context.log('warning', note);
   const child = new InferProcess({ entry: inferEntry(), signal: context.signal });
   try {
     const models: RemoteModel[] = [];

@@ -1,9 +1,8 @@
 /** The only place that talks to onnxruntime-node: sessions with the right options, runs, and errors for people. */
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
 import { MoeError, messageOf } from '../common/errors.ts';
+import type { Device } from '../devices/devices.ts';
 import type { GraphBuilder } from '../onnx/builder.ts';
-
-export type Device = 'cpu' | 'cuda' | 'dml' | 'coreml' | 'webgpu';
 
 export interface SessionSettings {
   /** Folder that external weights are relative to. */
@@ -16,6 +15,8 @@ export interface SessionSettings {
   readonly weights: 'stored' | 'packed';
   readonly threads?: number;
   readonly device?: Device;
+  /** The device must run everything itself; else what it cannot run goes to the CPU. */
+  readonly alone?: boolean;
   /** Second try where the allocator misbehaves (Electron), and for the least anonymous memory. */
   readonly withoutArena?: boolean;
   /** Where to write a profile; for benchmarks. */
@@ -27,19 +28,33 @@ export type Results = ReadonlyMap<string, Tensor>;
 
 /** A created session. Creation and runs block the thread: use it in a process of its own. */
 export class Session {
-  private constructor(private readonly session: InferenceSession) {}
+  private constructor(
+    private readonly session: InferenceSession,
+    private readonly device: Device,
+  ) {}
 
   /** Creates a session from a finished graph. Throws a MoeError `session-failed` with ONNX Runtime's words. */
   static async create(graph: GraphBuilder, settings: SessionSettings): Promise<Session> {
     const options = sessionOptions(settings);
+    const { device = 'cpu' } = settings;
+    // ONNX Runtime would drop a device that it does not have and run on the CPU, with a warning that nobody reads.
+    if (!listSupportedBackends().some(({ name }) => name === device))
+      throw new MoeError(
+        'input',
+        'device-unavailable',
+        `This ONNX Runtime has no device "${device}": backend not found.`,
+        {
+          hint: 'moe devices lists what works here.',
+        },
+      );
     try {
-      return new Session(await InferenceSession.create(graph.serialize(), options));
+      return new Session(await InferenceSession.create(graph.serialize(), options), device);
     } catch (error) {
       throw new MoeError(
         'internal',
         'session-failed',
         `ONNX Runtime could not load the model: ${messageOf(error)}`,
-        {},
+        elsewhere(device),
         { cause: error },
       );
     }
@@ -59,7 +74,7 @@ export class Session {
         'internal',
         'run-failed',
         `ONNX Runtime failed while running the model: ${messageOf(error)}`,
-        {},
+        elsewhere(this.device),
         { cause: error },
       );
     }
@@ -71,13 +86,18 @@ export class Session {
   }
 }
 
+/** What to do about a failure on a device other than the CPU. */
+function elsewhere(device: Device): { readonly hint?: string } {
+  return device === 'cpu'
+    ? {}
+    : { hint: `This ran on ${device}. Run it on the CPU: --device cpu, or the setting moe.device.` };
+}
+
 function sessionOptions(settings: SessionSettings): InferenceSession.SessionOptions {
   const packed = settings.weights === 'packed';
+  const { device = 'cpu' } = settings;
   return {
-    executionProviders: [
-      settings.device ?? 'cpu',
-      ...(settings.device === undefined || settings.device === 'cpu' ? [] : ['cpu']),
-    ],
+    executionProviders: [device, ...(device === 'cpu' || settings.alone === true ? [] : ['cpu'])],
     // Constant folding would widen two-byte weights for good, float16 even when it is switched off by name.
     graphOptimizationLevel: packed ? 'basic' : 'disabled',
     enableMemPattern: false,
@@ -90,6 +110,7 @@ function sessionOptions(settings: SessionSettings): InferenceSession.SessionOpti
       'session.disable_prepacking': packed ? '0' : '1',
       'session.intra_op.allow_spinning': '0',
       'session.set_denormal_as_zero': '1',
+      ...(settings.alone === true && device !== 'cpu' ? { 'session.disable_cpu_ep_fallback': '1' } : {}),
       ...(settings.folder === null ? {} : { 'session.model_external_initializers_file_folder_path': settings.folder }),
     },
   };

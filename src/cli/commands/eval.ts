@@ -6,7 +6,7 @@ import type { EvaluationRun, ProgressEvent, RuleProfile } from '../../eval/index
 import type { TraceReport } from '../../eval/trace-report.ts';
 import type { Command, Context } from '../command.ts';
 import { usageError } from '../command.ts';
-import { RUN_OPTIONS, openModel, openPath, withModels } from '../models.ts';
+import { RUN_OPTIONS, deviceFor, openModel, openPath, withModels } from '../models.ts';
 import { emit } from '../output.ts';
 import { ProgressLine } from '../progress.ts';
 import { numberOption, wholeOption } from '../values.ts';
@@ -94,7 +94,11 @@ export const evaluate: Command = {
           customTasks,
           data: data === undefined ? {} : { path: data },
           scorer: model.scorer(evalTokenizer(loaded), { trace }),
-          model: { ...(await modelInfo(checkpoint)), modelType: model.facts.modelType },
+          model: {
+            ...(await modelInfo(checkpoint)),
+            device: await deviceFor(context),
+            modelType: model.facts.modelType,
+          },
           ...(limit === undefined ? {} : { limit }),
           ...(numFewshot === undefined ? {} : { numFewshot }),
           ...(bootstrap === undefined ? {} : { bootstrapIterations: bootstrap }),
@@ -148,7 +152,6 @@ async function modelInfo(checkpoint: Checkpoint) {
     path: checkpoint.path,
     parameters: tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
     dtype: 'float32',
-    device: 'cpu',
     engine: 'onnxruntime',
     fingerprint: fingerprintOf(checkpoint),
   };

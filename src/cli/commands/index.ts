@@ -1,5 +1,6 @@
 /** All commands, in the order of the help. Each loads its heavy parts when it runs. */
 import type { Command } from '../command.ts';
+import { devices } from './devices.ts';
 import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
 import { evaluate } from './eval.ts';
@@ -34,4 +35,5 @@ export const COMMANDS: readonly Command[] = [
   evaluate,
   trace,
   routerLab,
+  devices,
 ];

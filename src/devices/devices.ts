@@ -1,0 +1,93 @@
+/** Where models can run: names, words for why a device is not available, and how to get it. Nothing is probed here. */
+import { join } from 'node:path';
+
+export const DEVICES = ['cpu', 'cuda', 'dml', 'coreml', 'webgpu'] as const;
+export type Device = (typeof DEVICES)[number];
+/** `auto`: CUDA where its provider was installed and works, else the CPU. */
+export type DeviceChoice = 'auto' | Device;
+
+/** Names for people. */
+export const DEVICE_NAMES: Readonly<Record<Device, string>> = {
+  cpu: 'CPU',
+  cuda: 'NVIDIA CUDA',
+  dml: 'DirectML',
+  coreml: 'Core ML',
+  webgpu: 'WebGPU',
+};
+
+/** Platforms (`platform-arch`) that onnxruntime-node 1.30 has a provider for, by the table in its README. */
+const PLATFORMS: Readonly<Record<Device, readonly string[]>> = {
+  cpu: ['linux-x64', 'linux-arm64', 'win32-x64', 'win32-arm64', 'darwin-x64', 'darwin-arm64'],
+  cuda: ['linux-x64'],
+  dml: ['win32-x64', 'win32-arm64'],
+  coreml: ['darwin-x64', 'darwin-arm64'],
+  webgpu: ['linux-x64', 'win32-x64', 'win32-arm64', 'darwin-x64', 'darwin-arm64'],
+};
+
+/** The runtime as it is installed here. */
+export interface RuntimeFacts {
+  /** `process.platform` and `process.arch`. */
+  readonly platform: string;
+  readonly arch: string;
+  /** Folder of the package onnxruntime-node; null where it cannot be found. */
+  readonly folder: string | null;
+  /** Whether the CUDA provider's library lies in it. */
+  readonly cudaInstalled: boolean;
+}
+
+export interface DeviceState {
+  readonly device: Device;
+  readonly available: boolean;
+  /** Null where it is available. */
+  readonly why: string | null;
+  /** What ONNX Runtime or the system said, verbatim; null where it said nothing. */
+  readonly said: string | null;
+}
+
+/** Whether there is a provider for this platform at all. */
+export function supportedHere(device: Device, { platform, arch }: RuntimeFacts): boolean {
+  return PLATFORMS[device].includes(`${platform}-${arch}`);
+}
+
+/** Where the providers of Linux x64 lie inside the package. */
+export function cudaFolder(folder: string): string {
+  return join(folder, 'bin', 'napi-v6', 'linux', 'x64');
+}
+export const CUDA_LIBRARY = 'libonnxruntime_providers_cuda.so';
+
+/** Why a device is not available, before it is tried; null where it is worth trying. */
+export function whyNotTried(device: Device, facts: RuntimeFacts): string | null {
+  if (!supportedHere(device, facts))
+    return `ONNX Runtime for Node has no ${DEVICE_NAMES[device]} on ${facts.platform}-${facts.arch}; it has it on ${PLATFORMS[device].join(', ')}`;
+  if (device === 'cuda' && !facts.cudaInstalled)
+    return 'its provider is not installed (it does not come with the package)';
+  return null;
+}
+
+/** ONNX Runtime's words about a device that was tried, in plain ones. */
+export function whyNotRun(device: Device, said: string): string {
+  if (/backend not found|no available backend/i.test(said)) return 'this build of ONNX Runtime does not have it';
+  if (/Failed to get a WebGPU adapter/i.test(said)) return 'no graphics adapter was found';
+  if (device === 'cuda' && /load (?:shared )?library|cannot open shared object/i.test(said))
+    return 'its libraries cannot be loaded: CUDA 12, cuDNN 9 or the driver is missing';
+  if (device === 'cuda' && /no CUDA-capable device|CUDA driver version|cudaGetDeviceCount|CUDA failure/i.test(said))
+    return 'there is no usable NVIDIA GPU or its driver is too old';
+  if (/fallback to CPU EP has been explicitly disabled/i.test(said))
+    return 'it cannot run what models need: parts would run on the CPU';
+  const [first = ''] = said.trim().split('\n');
+  return first === '' ? 'it failed without saying why' : first;
+}
+
+/** How to install the CUDA provider, step by step; empty where that is impossible here. */
+export function cudaInstallSteps(facts: RuntimeFacts, version: string): readonly string[] {
+  const { folder } = facts;
+  if (!supportedHere('cuda', facts) || folder === null) return [];
+  const quoted = (path: string): string => `'${path.replaceAll("'", "'\\''")}'`;
+  const libraries = cudaFolder(folder);
+  return [
+    'CUDA 12 and cuDNN 9 must be installed, and their libraries be found by the loader (ldconfig or LD_LIBRARY_PATH); nvidia-smi shows whether the driver works.',
+    `Fetch the provider, about 300 MB, from nuget.org: node ${quoted(join(folder, 'script', 'install.js'))} --onnxruntime-node-install=cuda12`,
+    `Where that script is missing: curl -L -o ort-gpu.zip https://www.nuget.org/api/v2/package/Microsoft.ML.OnnxRuntime.Gpu.Linux/${version} && unzip -j ort-gpu.zip 'runtimes/linux-x64/native/libonnxruntime_providers_*.so' -d ${quoted(libraries)}`,
+    'Then ask again: moe devices',
+  ];
+}
