@@ -1,10 +1,11 @@
 // Builds what exists: the CLI, later the extension, the job process, the worker and the webviews; and the safetensors-js
 // package. Options: --watch (rebuild on change), --no-packages (leave out safetensors-js), --minify, --outdir DIR (instead of
 // dist; only the CLI and what it forks are built then).
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { context } from 'esbuild';
+import { packagesOf, thirdPartyNotices } from './lib/notices.mjs';
 import { root, run } from './lib/run.mjs';
 
 const watch = process.argv.includes('--watch');
@@ -76,6 +77,7 @@ const start = performance.now();
 if (!watch && outdir === null) rmSync(join(root, 'dist'), { recursive: true, force: true });
 mkdirSync(outdir ?? join(root, 'dist'), { recursive: true });
 
+const bundled = new Set();
 for (const job of jobs) {
   const made = await context({
     ...job.options,
@@ -88,6 +90,7 @@ for (const job of jobs) {
         setup(build) {
           build.onEnd((result) => {
             if (result.errors.length > 0) return;
+            for (const name of packagesOf(result.metafile)) bundled.add(name);
             if (job.executable) chmodSync(job.path, 0o755);
             if (watch) console.log(`built ${job.to}`);
           });
@@ -114,6 +117,10 @@ for (const job of jobs) {
 if (outdir === null && existsSync(join(root, 'dist/webview')))
   for (const name of ['codicon.css', 'codicon.ttf'])
     copyFileSync(join(root, 'node_modules/@vscode/codicons/dist', name), join(root, 'dist/webview', name));
+
+// What is shipped of others, with their licences.
+if (!watch && outdir === null)
+  writeFileSync(join(root, 'dist/ThirdPartyNotices.txt'), thirdPartyNotices(root, bundled));
 
 // The package is published on its own, as plain ES modules with types; nothing here needs its dist.
 if (packages) {

@@ -7,13 +7,15 @@
 //   --list      names only
 // Tests are test/e2e/*.e2e.mjs, one concern each; screenshots and logs go to test/e2e/out. Where the workbench cannot be
 // installed, that is said loudly and the exit code is 0, so that a machine without a browser can still run the rest.
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { installIfNeeded, root } from './lib/run.mjs';
 
+/** Bytes of the VSIX; nearly all of it is ONNX Runtime's library. */
+const MOST_PACKED = 25_000_000;
 /** Screenshots that the README shows, taken over by --pictures. */
 const PICTURES = ['plan', 'experts', 'viewer-tensors-expanded', 'compare-experts', 'sidebar', 'evaluation'];
 
@@ -68,6 +70,8 @@ await record('package', async () => {
   const vsix = buildAndPack(join(cache, 'package'), { build: !flag('--no-build') });
   installed = installVsix(tools, vsix, join(cache, 'installed'));
   const { sizes, problems } = checkPacked(installed.extension);
+  const packed = statSync(vsix).size;
+  if (packed > MOST_PACKED) problems.push(`the VSIX has ${packed} bytes, over its budget of ${MOST_PACKED}`);
   writeFileSync(join(out, 'package.json'), JSON.stringify(Object.fromEntries(sizes), null, 2));
   for (const [file, bytes] of sizes)
     if (file.startsWith('dist/')) console.log(`  ${file.padEnd(28)} ${String(bytes).padStart(9)} bytes`);

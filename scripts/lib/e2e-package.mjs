@@ -4,8 +4,8 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { join } from 'node:path';
 import { codeServerEnvironment, codeServerArguments } from './e2e-server.mjs';
 import { root } from './run.mjs';
+export { buildAndPack, target } from './vsix.mjs';
 
-export const target = 'linux-x64';
 /** Bytes of the minified bundles: a host that loads slowly, or a page that does, is felt on every start. */
 const BUDGETS = [
   { file: /^dist\/extension\.js$/, most: 1_000_000 },
@@ -20,33 +20,16 @@ const ALLOWED = [
   /^license(\.txt|\.md)?$/i,
   /^l10n\/[^/]+\.json$/,
   /^media\//,
-  /^dist\/(extension|worker|job|cli)\.js$/,
+  /^dist\/(extension|worker|job|infer)\.js$/,
+  /^dist\/ThirdPartyNotices\.txt$/,
+  // ONNX Runtime of this platform (scripts/lib/native.mjs).
+  /^dist\/node_modules\/onnxruntime-(node|common)\/(package\.json|dist\/.*\.(js|json))$/,
+  /^dist\/node_modules\/onnxruntime-node\/bin\/napi-v6\/linux\/x64\/[^/]+$/,
   /^dist\/webview\/[^/]+\.(js|css|ttf|woff2?|svg)$/,
-  /^dist\/.+\.node$/,
 ];
 
 export function manifest() {
   return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-}
-
-/** Builds (minified) and packs into `folder`; the path of the VSIX. A failure here is the product's and throws. */
-export function buildAndPack(folder, { build = true } = {}) {
-  if (build) node('the build', ['scripts/build.mjs', '--minify', '--no-packages']);
-  mkdirSync(folder, { recursive: true });
-  const vsix = join(folder, `moe-workbench-${target}.vsix`);
-  rmSync(vsix, { force: true });
-  node('vsce package', [
-    'node_modules/@vscode/vsce/vsce',
-    'package',
-    '--no-dependencies',
-    '--target',
-    target,
-    '--out',
-    vsix,
-    '--allow-missing-repository',
-    '--no-rewrite-relative-links',
-  ]);
-  return vsix;
 }
 
 /** Installs the VSIX into `folder`/extensions and requires that the editor lists it; the extension's own folder. */
@@ -94,10 +77,4 @@ export function checkPacked(extension) {
       if (sizes.get(file) > most) problems.push(`${file} has ${sizes.get(file)} bytes, over its budget of ${most}`);
   }
   return { sizes, problems };
-}
-
-function node(what, args) {
-  const done = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8', timeout: 300_000, maxBuffer: 1 << 26 });
-  if (done.status !== 0) throw new Error(`${what} failed (exit ${done.status})\n${done.stdout}${done.stderr}`);
-  return done.stdout;
 }
