@@ -155,6 +155,7 @@ export function compareEvaluations(
   a: ParsedEvaluation,
   b: ParsedEvaluation,
   other: { readonly name: string; readonly file: string },
+  metric = 'acc',
 ): ResultsComparison {
   const rows = b.evaluation.rows.flatMap(({ task, metrics }) => {
     const theirs = a.imported.tasks.get(task)?.metrics;
@@ -182,7 +183,7 @@ export function compareEvaluations(
     );
   } else {
     try {
-      const found = compareRuns(a.docs, b.docs);
+      const found = compareRuns(a.docs, b.docs, metric);
       notes.push(...found.notes);
       pairs = {
         metric: found.metric,

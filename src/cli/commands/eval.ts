@@ -2,6 +2,7 @@ import { open, writeFile } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import { MoeError } from '../../common/errors.ts';
+import { isJsonObject } from '../../common/json.ts';
 import type { EvaluationRun, ProgressEvent, RuleProfile } from '../../eval/index.ts';
 import type { TraceReport } from '../../eval/trace-report.ts';
 import type { Command, Context } from '../command.ts';
@@ -115,7 +116,11 @@ export const evaluate: Command = {
         line.end();
       }
     });
-    const results = evaluation.harnessResults(run, { tool: `moe-workbench ${VERSION}` });
+    const harness = evaluation.harnessResults(run, { tool: `moe-workbench ${VERSION}` });
+    // Document by document, so that moe eval-compare needs no samples file.
+    const { documentsJson } = await import('../../eval/documents.ts');
+    const own = harness['moe_workbench'];
+    const results = { ...harness, moe_workbench: { ...(isJsonObject(own) ? own : {}), documents: documentsJson(run) } };
     const samples = at('samples');
     if (samples !== undefined) await writeLines(samples, evaluation.sampleLines(run));
     const output = at('output');

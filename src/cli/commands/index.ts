@@ -3,6 +3,7 @@ import type { Command } from '../command.ts';
 import { devices } from './devices.ts';
 import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
+import { evalCompare } from './eval-compare.ts';
 import { evaluate } from './eval.ts';
 import { generate } from './generate.ts';
 import { inspect } from './inspect.ts';
@@ -33,6 +34,7 @@ export const COMMANDS: readonly Command[] = [
   logits,
   generate,
   evaluate,
+  evalCompare,
   trace,
   routerLab,
   devices,
