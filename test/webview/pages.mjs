@@ -545,7 +545,7 @@ if (only.includes('compare')) {
     );
     await tab.locator('vscode-text-field input').fill('<img');
     await tab.getByRole('button', { name: 'changed' }).click();
-    await tab.getByText('1 rows').waitFor();
+    await tab.getByText('1 row', { exact: true }).waitFor();
     await tab.click('#tab-experts');
     await tab.getByText('48 of 96 experts equal their dense parent').waitFor();
     await tab.locator('moe-heat-map [role=gridcell]').focus();

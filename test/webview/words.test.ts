@@ -10,7 +10,16 @@ import { groupFields, isSet, parseText, resolvedText, shownText } from '../../we
 import { FILTER_HELP } from '../../webview/lib/filter-help.ts';
 import { flopsText, shareText } from '../../webview/lib/format.ts';
 import { densest, histogramSummary } from '../../webview/lib/histogram.ts';
-import { colourDomain, extremes, inkOn, luminance, mix, parseColour, place } from '../../webview/lib/scale.ts';
+import {
+  colourDomain,
+  extremes,
+  inkOn,
+  luminance,
+  mix,
+  parseColour,
+  place,
+  tickPlace,
+} from '../../webview/lib/scale.ts';
 import { loadTranslations, t } from '../../webview/strings.ts';
 import { groups, readView, toggle, withGroups } from '../../webview/viewer/state.ts';
 
@@ -57,6 +66,11 @@ describe('colours', () => {
       null,
       0,
     ]);
+  });
+  test('labels over the outermost columns stay inside', () => {
+    expect(tickPlace(100, '7', 200)).toBe(100);
+    expect(tickPlace(1, '0', 200)).toBeGreaterThan(3);
+    expect(tickPlace(199, '120', 200)).toBeLessThan(190);
   });
   test('a mix lies between its ends', () => {
     const channel = fc.integer({ min: 0, max: 255 });

@@ -16,7 +16,7 @@ import type { CompareRow, compareRowsPage, CompareSummary } from '../../src/prot
 import type { Of, ParamsOf } from '../../src/protocol/define.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
 import { compareLine, countIn, STATES } from '../lib/compared.ts';
-import { grouped, visible } from '../lib/format.ts';
+import { grouped, plural, visible } from '../lib/format.ts';
 import type { Cell } from '../lib/keys.ts';
 import { isCancelled } from '../parts/page.ts';
 import type { PageContext } from '../parts/page.ts';
@@ -322,7 +322,7 @@ export class MoeCompare extends LitElement {
           )}
         </div>
         <span class="dim num" role="status"
-          >${this.page === null ? t('reading…') : t('{0} rows', grouped(this.page.total))}</span
+          >${this.page === null ? t('reading…') : plural(this.page.total, t('row'))}</span
         >
       </div>
       <moe-virtual-grid

@@ -61,6 +61,12 @@ export function colourDomain(
   return { min: range?.min ?? 0, max: range?.max ?? 0 };
 }
 
+/** The middle of a label over its column, moved inwards where its ends would be cut off. */
+export function tickPlace(middle: number, label: string, across: number): number {
+  const half = label.length * 3.3 + 1;
+  return Math.max(half, Math.min(across - half, middle));
+}
+
 export interface Extremes {
   readonly min: number;
   readonly max: number;

@@ -9,7 +9,7 @@ import { keyed } from 'lit/directives/keyed.js';
 import { cellMove } from '../lib/keys.ts';
 import type { Cell } from '../lib/keys.ts';
 import { numberText } from '../lib/format.ts';
-import { extremes } from '../lib/scale.ts';
+import { extremes, tickPlace } from '../lib/scale.ts';
 import { clamp } from '../lib/window.ts';
 import { t } from '../strings.ts';
 import { props } from './props.ts';
@@ -152,7 +152,10 @@ export class MoeHeatMap extends LitElement {
           <div class="corner" role="presentation" ${props({ width: `${String(labels)}px`, height: '18px' })}></div>
           <div class="columns" aria-hidden="true" ${props({ width: `${String(across)}px`, height: '18px' })}>
             ${ticks(data.columns, w, 26).map(
-              ([at, text]) => html`<span class="tick" ${props({ left: `${String((at + 0.5) * w)}px` })}>${text}</span>`,
+              ([at, text]) =>
+                html`<span class="tick" ${props({ left: `${String(tickPlace((at + 0.5) * w, text, across))}px` })}
+                  >${text}</span
+                >`,
             )}
           </div>
           <div class="rows" aria-hidden="true" ${props({ width: `${String(labels)}px`, height: `${String(down)}px` })}>

@@ -188,7 +188,12 @@ export class MoeShardBar extends LitElement {
   private summary(plan: PlanSummary): string {
     const clones = plan.shards.filter(({ cloneOf }) => cloneOf !== null).length;
     const words = t('{0}, {1} in all.', plural(plan.files, t('file')), bytesText(plan.bytes));
-    return clones === 0 ? words : `${words} ${t('{0} share their data with another by cloning.', grouped(clones))}`;
+    if (clones === 0) return words;
+    const shared =
+      clones === 1
+        ? t('1 of them shares its data with another by cloning.')
+        : t('{0} of them share their data with others by cloning.', grouped(clones));
+    return `${words} ${shared}`;
   }
 
   private words(shard: ShardBar): string {

@@ -23,7 +23,7 @@ export function metricTable(grid: Grid, text: MetricText, version: number): Temp
       [
         { id: 'layer', title: t('Layer'), track: '70px', end: true },
         { id: 'expert', title: t('Expert'), track: '80px', end: true },
-        { id: 'value', title: text.label, track: 'minmax(120px, 1fr)', end: true },
+        { id: 'value', title: text.label, track: '220px', end: true },
         { id: 'flags', title: t('Flags'), track: 'minmax(120px, 1fr)' },
       ] satisfies GridColumn[]
     }

@@ -75,6 +75,9 @@ export class MoeViewerOverview extends LitElement {
         white-space: pre-wrap;
         overflow-wrap: anywhere;
       }
+      moe-problems + vscode-button {
+        margin-block-start: 8px;
+      }
       .note {
         margin-block-end: 8px;
       }
