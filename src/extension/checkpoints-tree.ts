@@ -6,6 +6,7 @@ import { findRecipes } from './workspace-files.ts';
 import type { WorkspaceFiles } from './workspace-files.ts';
 import { hubCacheFolder, hubModels } from './find-checkpoints.ts';
 import type { FoundCheckpoint } from './find-checkpoints.ts';
+import type { EvaluationHistory, PastEvaluation } from './evaluations.ts';
 import { COMMANDS } from './ids.ts';
 import { nameOf } from './checkpoint-session.ts';
 import type { Services } from './services.ts';
@@ -21,26 +22,41 @@ interface RecipeNode {
   readonly kind: 'recipe';
   readonly uri: vscode.Uri;
 }
+/** Evaluations of the checkpoint above. */
+interface EvaluationsNode {
+  readonly kind: 'evaluations';
+  readonly group: GroupId;
+  readonly found: FoundCheckpoint;
+  readonly past: readonly PastEvaluation[];
+}
+export interface EvaluationNode {
+  readonly kind: 'evaluation';
+  readonly group: GroupId;
+  readonly past: PastEvaluation;
+}
 type GroupId = 'workspace' | 'recipes' | 'hub' | 'recent';
 interface GroupNode {
   readonly kind: 'group';
   readonly id: GroupId;
   readonly children: readonly Node[];
 }
-type Node = GroupNode | CheckpointNode | RecipeNode;
+type Node = GroupNode | CheckpointNode | RecipeNode | EvaluationsNode | EvaluationNode;
 
 export class CheckpointsTree implements vscode.TreeDataProvider<Node> {
   private readonly changed = new vscode.EventEmitter<undefined>();
   readonly onDidChangeTreeData = this.changed.event;
+  private evaluated: ReadonlySet<string> = new Set();
 
   constructor(
     private readonly services: Services,
     private readonly files: WorkspaceFiles,
+    private readonly history: EvaluationHistory,
   ) {
     const refresh = (): void => {
       this.changed.fire(undefined);
     };
     files.onDidChange(refresh);
+    history.onDidChange(refresh);
     services.recents.onDidChange(refresh);
     services.sessions.onDidChangeAny(refresh);
   }
@@ -51,7 +67,7 @@ export class CheckpointsTree implements vscode.TreeDataProvider<Node> {
   }
 
   async getChildren(node?: Node): Promise<Node[]> {
-    if (node !== undefined) return node.kind === 'group' ? [...node.children] : [];
+    if (node !== undefined) return this.childrenOf(node);
     const [workspace, recipes, hub, recent] = await Promise.all([
       this.files.checkpoints(),
       findRecipes(),
@@ -67,6 +83,24 @@ export class CheckpointsTree implements vscode.TreeDataProvider<Node> {
       { kind: 'group', id: 'recent', children: nodes('recent', recent) },
     ];
     return groups.filter((group) => group.children.length > 0);
+  }
+
+  private async childrenOf(node: Node): Promise<Node[]> {
+    switch (node.kind) {
+      case 'group':
+        // Which have evaluations is known before they are shown: only those can be opened.
+        this.evaluated = new Set((await this.history.all()).map(({ checkpoint }) => checkpoint));
+        return [...node.children];
+      case 'checkpoint': {
+        const { group, found } = node;
+        const past = await this.history.of(found.path);
+        return past.length === 0 ? [] : [{ kind: 'evaluations', group, found, past }];
+      }
+      case 'evaluations':
+        return node.past.map((past) => ({ kind: 'evaluation', group: node.group, past }));
+      default:
+        return [];
+    }
   }
 
   private async recent(): Promise<FoundCheckpoint[]> {
@@ -85,12 +119,17 @@ export class CheckpointsTree implements vscode.TreeDataProvider<Node> {
   getTreeItem(node: Node): vscode.TreeItem {
     if (node.kind === 'group') return groupItem(node);
     if (node.kind === 'recipe') return recipeItem(node.uri);
+    if (node.kind === 'evaluations') return evaluationsItem(node);
+    if (node.kind === 'evaluation') return evaluationItem(node);
     return this.checkpointItem(node);
   }
 
   private checkpointItem({ group, found }: CheckpointNode): vscode.TreeItem {
     const uri = vscode.Uri.file(found.path);
-    const item = new vscode.TreeItem(found.name);
+    const state = this.evaluated.has(resolve(found.path))
+      ? vscode.TreeItemCollapsibleState.Collapsed
+      : vscode.TreeItemCollapsibleState.None;
+    const item = new vscode.TreeItem(found.name, state);
     const overview = this.services.sessions.get(resolve(found.path))?.overview ?? null;
     const words = overview === null ? null : kindWords(overview);
     item.id = `${group}:${found.path}`;
@@ -103,6 +142,31 @@ export class CheckpointsTree implements vscode.TreeDataProvider<Node> {
     item.command = { command: COMMANDS.open, title: vscode.l10n.t('Open'), arguments: [uri] };
     return item;
   }
+}
+
+function evaluationsItem({ group, found, past }: EvaluationsNode): vscode.TreeItem {
+  const item = new vscode.TreeItem(vscode.l10n.t('Evaluations'), vscode.TreeItemCollapsibleState.Expanded);
+  item.id = `${group}:${found.path}#evaluations`;
+  item.description = String(past.length);
+  item.contextValue = 'evaluations';
+  item.iconPath = new vscode.ThemeIcon('graph');
+  return item;
+}
+
+function evaluationItem({ group, past }: EvaluationNode): vscode.TreeItem {
+  // The checkpoint's name stands above it already.
+  const own = nameOf(past.checkpoint);
+  const item = new vscode.TreeItem(past.name.startsWith(`${own} `) ? past.name.slice(own.length + 1) : past.name);
+  item.id = `${group}:${past.file}`;
+  item.contextValue = 'evaluation';
+  item.iconPath = new vscode.ThemeIcon('checklist');
+  item.tooltip = past.file;
+  item.command = {
+    command: COMMANDS.openResults,
+    title: vscode.l10n.t('Open'),
+    arguments: [vscode.Uri.file(past.file)],
+  };
+  return item;
 }
 
 function groupItem({ id, children }: GroupNode): vscode.TreeItem {

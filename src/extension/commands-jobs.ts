@@ -4,9 +4,9 @@ import type { JobView } from '../protocol/jobs.ts';
 import { jobIdOf } from './command-args.ts';
 import type { CommandParts, CommandTable } from './commands.ts';
 import { VIEWS } from './ids.ts';
-import { resultPath, statusText } from './job-words.ts';
+import { hasResult, resultPath, statusText } from './job-words.ts';
 
-export function jobCommands({ services, editors, texts }: CommandParts): CommandTable {
+export function jobCommands({ services, editors, texts, results }: CommandParts): CommandTable {
   const { jobs } = services;
 
   /** The job of the row, else one that the user picks among those that fit. */
@@ -51,9 +51,10 @@ export function jobCommands({ services, editors, texts }: CommandParts): Command
       if (job !== null) await texts.showReport(job.id, job.title);
     },
     jobOpenResult: async (argument) => {
-      const job = await need(argument, (one) => one.status === 'done');
+      const job = await need(argument, hasResult);
       const path = job === null ? null : resultPath(job);
-      if (path !== null) await editors.open(path);
+      if (job?.kind === 'eval' || job?.kind === 'trace') await results.show(path ?? '');
+      else if (path !== null) await editors.open(path);
     },
     jobRemove: async (argument) => {
       const job = await need(argument, (one) => !isOpen(one));

@@ -3,11 +3,14 @@ import * as vscode from 'vscode';
 import type { CheckpointEditors } from './checkpoint-editor.ts';
 import type { CheckpointsTree } from './checkpoints-tree.ts';
 import { checkpointCommands } from './commands-checkpoints.ts';
+import { evaluateCommands } from './commands-evaluate.ts';
 import { jobCommands } from './commands-jobs.ts';
 import type { CompareEditors } from './compare-editor.ts';
+import type { EvaluationHistory } from './evaluations.ts';
 import type { HeatmapView } from './heatmap-view.ts';
 import { COMMANDS } from './ids.ts';
 import type { PlanEditors } from './plan-editor.ts';
+import type { ResultsEditors } from './results-editor.ts';
 import type { Services } from './services.ts';
 import type { TextDocuments } from './text-documents.ts';
 import { showError } from './webview-page.ts';
@@ -22,6 +25,8 @@ export interface CommandParts {
   readonly checkpoints: CheckpointsTree;
   readonly heatmap: HeatmapView;
   readonly files: WorkspaceFiles;
+  readonly history: EvaluationHistory;
+  readonly results: ResultsEditors;
 }
 
 export type CommandName = keyof typeof COMMANDS;
@@ -29,7 +34,7 @@ export type CommandTable = Readonly<Partial<Record<CommandName, (...args: unknow
 
 /** Registers every command. A failure is shown with what was being done, and logged. */
 export function registerCommands(parts: CommandParts): vscode.Disposable {
-  const table: CommandTable = { ...checkpointCommands(parts), ...jobCommands(parts) };
+  const table: CommandTable = { ...checkpointCommands(parts), ...evaluateCommands(parts), ...jobCommands(parts) };
   return vscode.Disposable.from(
     ...Object.entries(COMMANDS).map(([name, id]) =>
       vscode.commands.registerCommand(id, async (...args: unknown[]) => {

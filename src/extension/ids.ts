@@ -7,6 +7,7 @@ export const VIEW_TYPES = {
   folder: 'moe.checkpointFolder',
   plan: 'moe.plan',
   compare: 'moe.compare',
+  results: 'moe.results',
 } as const;
 
 export const VIEWS = {
@@ -56,6 +57,10 @@ export const COMMANDS = {
   showLog: 'moe.showLog',
   openWalkthrough: 'moe.openWalkthrough',
   openSettings: 'moe.openSettings',
+  evaluate: 'moe.evaluate',
+  trace: 'moe.trace',
+  openResults: 'moe.openResults',
+  removeEvaluation: 'moe.removeEvaluation',
   focusJobs: 'moe.focusJobs',
   jobCancel: 'moe.job.cancel',
   jobResume: 'moe.job.resume',

@@ -4,21 +4,30 @@ import type { JobView } from '../protocol/jobs.ts';
 import type { CheckpointEditors } from './checkpoint-editor.ts';
 import { COMMANDS } from './ids.ts';
 import { resultPath, secondsOf } from './job-words.ts';
+import type { ResultsEditors } from './results-editor.ts';
 import type { Services } from './services.ts';
 import { setting } from './settings.ts';
 import type { TextDocuments } from './text-documents.ts';
 import { showError } from './webview-page.ts';
 
-export function followJobs(services: Services, editors: CheckpointEditors, texts: TextDocuments): vscode.Disposable {
+export interface JobEndParts {
+  readonly services: Services;
+  readonly editors: CheckpointEditors;
+  readonly texts: TextDocuments;
+  readonly results: ResultsEditors;
+}
+
+export function followJobs(parts: JobEndParts): vscode.Disposable {
+  const { services } = parts;
   const listening = services.jobs.onDidEnd((job) => {
-    ended(job, editors, texts).catch((error: unknown) => showError(services, job.title, error));
+    ended(job, parts).catch((error: unknown) => showError(services, job.title, error));
   });
   return new vscode.Disposable(() => {
     listening.dispose();
   });
 }
 
-async function ended(job: JobView, editors: CheckpointEditors, texts: TextDocuments): Promise<void> {
+async function ended(job: JobView, { editors, texts, results }: JobEndParts): Promise<void> {
   if (job.status === 'failed' || job.status === 'interrupted') {
     await tellFailure(job);
     return;
@@ -32,6 +41,9 @@ async function ended(job: JobView, editors: CheckpointEditors, texts: TextDocume
     // The report first, so that the checkpoint ends up in front of it.
     if (open === 'resultAndReport' && job.outcome !== null) await texts.showReport(job.id, job.title, { kept: true });
     if (open !== 'never' && path !== null) await editors.open(path);
+  } else if (job.params.kind === 'eval' || job.params.kind === 'trace') {
+    // A tab that shows it has followed it.
+    if (!results.isOpen(job.params.out)) await results.show(job.params.out);
   } else await texts.showReport(job.id, job.title);
   const long = (secondsOf(job) ?? 0) >= setting('jobs.notifyAfterSeconds');
   if (job.status === 'checked-bad' || job.outcome?.ok === false)

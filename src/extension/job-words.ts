@@ -119,12 +119,17 @@ export function resultPath(job: JobView): string | null {
   }
 }
 
+/** There is something to open: what was written, or an evaluation whose scores can be followed. */
+export function hasResult(job: JobView): boolean {
+  return job.status === 'done' || job.kind === 'eval' || job.kind === 'trace';
+}
+
 /** Words for menus: `when: viewItem =~ /…/`. */
 export function jobContext(job: JobView): string {
   const open = job.status === 'queued' || job.status === 'running';
   const words = ['job', open ? (job.cancelling ? 'stopping' : 'open') : 'ended', job.params.kind];
   if (job.resumable) words.push('resumable');
   if (job.outcome !== null) words.push('report');
-  if (job.status === 'done') words.push('result');
+  if (hasResult(job)) words.push('result');
   return words.join('.');
 }

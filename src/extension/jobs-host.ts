@@ -143,7 +143,8 @@ export class JobsHost {
     return (await this.open()).ended(id, signal);
   }
 
-  private requireTrust(): void {
+  /** Throws `restricted-mode` where jobs may not run. */
+  requireTrust(): void {
     if (this.options.trusted()) return;
     throw new MoeError(
       'usage',

@@ -6,6 +6,7 @@ import { CheckpointsTree } from './checkpoints-tree.ts';
 import { registerCommands } from './commands.ts';
 import { Diagnostics } from './diagnostics.ts';
 import { Decorations } from './decorations.ts';
+import { EvaluationHistory } from './evaluations.ts';
 import { ExpertsTree } from './experts-tree.ts';
 import { HeatmapView } from './heatmap-view.ts';
 import { VIEWS } from './ids.ts';
@@ -16,6 +17,7 @@ import { NativeCompare } from './native-compare.ts';
 import { PlanEditors } from './plan-editor.ts';
 import { Recents } from './recents.ts';
 import { registerRecipeLanguage } from './recipe-language.ts';
+import { ResultsEditors } from './results-editor.ts';
 import { CheckpointSessions } from './sessions.ts';
 import type { Services } from './services.ts';
 import { setting } from './settings.ts';
@@ -66,15 +68,18 @@ function assemble(context: vscode.ExtensionContext, log: vscode.LogOutputChannel
   editors.onViewer = (path) => {
     native.viewerMade(path);
   };
-  const checkpoints = new CheckpointsTree(services, files);
+  const history = new EvaluationHistory(vscode.Uri.joinPath(context.globalStorageUri, 'evaluations').fsPath);
+  const checkpoints = new CheckpointsTree(services, files, history);
   const heatmap = new HeatmapView(services);
-  const parts = { services, editors, texts, plans, comparisons, checkpoints, heatmap, files };
+  const results = new ResultsEditors(services, editors, history);
+  const parts = { services, editors, texts, plans, comparisons, checkpoints, heatmap, files, history, results };
   context.subscriptions.push(
     log,
     files.register(),
     editors.register(),
     plans.register(),
     comparisons.register(),
+    results.register(),
     texts.register(),
     vscode.window.registerTreeDataProvider(VIEWS.checkpoints, checkpoints),
     new ExpertsTree(services).register(VIEWS.experts),
@@ -87,7 +92,7 @@ function assemble(context: vscode.ExtensionContext, log: vscode.LogOutputChannel
     registerRecipeLanguage(services),
     registerTasks(services),
     registerUriHandler(services, editors),
-    followJobs(services, editors, texts),
+    followJobs(parts),
     vscode.workspace.onDidGrantWorkspaceTrust(() => {
       services.jobs.trustGranted();
     }),

@@ -1,5 +1,7 @@
 /** Settings, read in one place. */
 import * as vscode from 'vscode';
+import { deviceChoice } from '../protocol/jobs.ts';
+import type { DeviceChoice } from '../protocol/jobs.ts';
 
 /** Every setting with what holds where it is unset or of a wrong type. package.json says the same. */
 export const SETTINGS = {
@@ -12,6 +14,8 @@ export const SETTINGS = {
   'upcycle.verify': true,
   'upcycle.keepPartial': false,
   'upcycle.openResult': 'resultAndReport',
+  device: 'auto',
+  'eval.dataPath': '',
   'jobs.concurrency': 1,
   'jobs.keep': 200,
   'jobs.notifyAfterSeconds': 20,
@@ -24,6 +28,12 @@ export function setting<K extends keyof typeof SETTINGS>(key: K): Widen<(typeof 
   const value: unknown = vscode.workspace.getConfiguration('moe').get(key);
   const fallback: unknown = SETTINGS[key];
   return (typeof value === typeof fallback ? value : fallback) as Widen<(typeof SETTINGS)[K]>;
+}
+
+/** Where models run. */
+export function deviceSetting(): DeviceChoice {
+  const found = deviceChoice.safeParse(setting('device'));
+  return found.success ? found.data : 'auto';
 }
 
 /** Calls back when any of the settings changes. */

@@ -70,9 +70,11 @@ describe('commands', () => {
 
   it('each do something', async () => {
     const { checkpointCommands } = await import('../../src/extension/commands-checkpoints.ts');
+    const { evaluateCommands } = await import('../../src/extension/commands-evaluate.ts');
     const { jobCommands } = await import('../../src/extension/commands-jobs.ts');
     const parts = { services: { jobs: {} } } as unknown as Parameters<typeof checkpointCommands>[0];
-    const done = [...Object.keys(checkpointCommands(parts)), ...Object.keys(jobCommands(parts))].sort();
+    const tables = [checkpointCommands(parts), evaluateCommands(parts), jobCommands(parts)];
+    const done = tables.flatMap((table) => Object.keys(table)).sort();
     expect(done).toEqual(Object.keys(COMMANDS).sort());
   });
 
@@ -219,24 +221,28 @@ describe('protocol', () => {
     'plannerReveal',
     'compareChanged',
     'heatmapChanged',
+    'resultsChanged',
   ];
 
-  it.each(['viewer', 'planner', 'compare', 'heatmap'])('every message of %s is handled or sent by the host', (page) => {
-    const all = definitions(page);
-    expect(all.length).toBeGreaterThan(4);
-    const missing = all.filter(({ name, kind }) => {
-      const serves =
-        kind === 'Request' ? `.handle(${name},` : TO_PAGE.includes(name) ? `.notify(${name},` : `.on(${name},`;
-      return !allSource.includes(serves);
-    });
-    expect(missing.map(({ name }) => name)).toEqual([]);
-  });
+  it.each(['viewer', 'planner', 'compare', 'heatmap', 'results'])(
+    'every message of %s is handled or sent by the host',
+    (page) => {
+      const all = definitions(page);
+      expect(all.length).toBeGreaterThan(4);
+      const missing = all.filter(({ name, kind }) => {
+        const serves =
+          kind === 'Request' ? `.handle(${name},` : TO_PAGE.includes(name) ? `.notify(${name},` : `.on(${name},`;
+        return !allSource.includes(serves);
+      });
+      expect(missing.map(({ name }) => name)).toEqual([]);
+    },
+  );
 
   it('every request of the worker is served there and asked for here', () => {
     const worker = readdirSync(join(root, 'src/worker'))
       .map((name) => read(`src/worker/${name}`))
       .join('\n');
-    const all = definitions('worker').map(({ name }) => name);
+    const all = [...definitions('worker'), ...definitions('worker-eval')].map(({ name }) => name);
     expect(all.length).toBeGreaterThan(20);
     expect(all.filter((name) => !worker.includes(`.handle(${name},`))).toEqual([]);
     expect(all.filter((name) => !new RegExp(`(?:request|ask)\\(\\s*${name},`).test(allSource))).toEqual([]);
