@@ -160,6 +160,15 @@ const LOOKS = {
     ['default', 'config'],
     ['failed', null],
   ],
+  results: [
+    ['default', 'scores'],
+    ['default', 'subjects'],
+    ['default', 'compare'],
+    ['default', 'experts'],
+    ['running', null],
+    ['killed', null],
+    ['failed', null],
+  ],
   heatmap: [
     ['default', null],
     ['manual', null],
@@ -180,6 +189,10 @@ for (const page of looks)
         if (page === 'viewer' && tabId === 'tensors') {
           await tab.locator('moe-virtual-grid .line', { hasText: 'embed_tokens' }).click();
           await still(tab, 500);
+        }
+        if (page === 'results' && tabId === 'compare') {
+          await tab.locator('moe-select select').first().selectOption('/storage/a.moe-eval.json');
+          await still(tab, 400);
         }
         const full = tabId === null ? name : `${name}/${tabId}`;
         await shoot(tab, full);
@@ -611,6 +624,59 @@ if (only.includes('viewer'))
     await fits(tab, name);
     await shoot(tab, 'viewer-low');
   });
+
+if (only.includes('results')) {
+  await open('results', {}, async (tab, name) => {
+    const text = await textOf(tab.locator('moe-results'));
+    check(`${name}: scores with their errors`, text.includes('0.4240') && text.includes('0.0156'), text.slice(0, 400));
+    check(`${name}: a partial run says so`, text.includes('600 of 14,042 documents'));
+    check(`${name}: names are text`, text.includes('<img src=x onerror=alert(1)>'));
+    check(`${name}: what is not known is said`, text.includes('unknown'));
+    await tab.click('#tab-subjects');
+    const bar = tab.locator('moe-bars .bar').first();
+    await bar.focus();
+    await tab.keyboard.press('ArrowDown');
+    check(
+      `${name}: arrows go through the bars`,
+      /^listitem .*: 0\.\d{4} ±/.test(await focused(tab)),
+      await focused(tab),
+    );
+    await tab.locator('#panel-subjects button', { hasText: 'As a table' }).click();
+    check(`${name}: the chart has a table`, (await tab.locator('#panel-subjects tbody tr').count()) === 10);
+    await tab.click('#tab-compare');
+    await tab.locator('moe-select select').first().selectOption('/storage/a.moe-eval.json');
+    await tab.getByText('No evidence that one is better').waitFor();
+    const compared = await textOf(tab.locator('#panel-compare'));
+    check(`${name}: the largest change first`, compared.indexOf('mmlu_abstract') < compared.indexOf('mmlu_virology'));
+    check(`${name}: flips are counted`, compared.includes('17 were gained, 13 lost'), compared.slice(0, 300));
+    await tab.click('#tab-experts');
+    await tab.locator('moe-traces moe-heat-map').first().waitFor();
+    check(`${name}: dead experts are counted`, (await textOf(tab.locator('moe-traces'))).includes('Dead experts: 1'));
+    await tab.locator('moe-traces button', { hasText: 'Export CSV' }).click();
+    await tab.click('#tab-scores');
+    await tab.locator('button', { hasText: 'Copy as Markdown' }).click();
+    const commands = await record(tab, 'commands');
+    check(`${name}: buttons ask the host`, commands.join() === 'exportTraces csv,copyMarkdown', commands.join());
+    const calls = await record(tab, 'calls');
+    check(`${name}: a layer is asked for once`, calls.filter((call) => call === 'layer 0').length === 1, calls.join());
+  });
+  await open('results', { scenario: 'running' }, async (tab, name) => {
+    const text = await textOf(tab.locator('moe-results'));
+    check(`${name}: how far it is`, text.includes('1,008 of 2,400 requests, 2 min 01 s left'), text);
+    check(`${name}: running score with its interval`, text.includes('0.211 – 0.319'), text);
+    await tab.locator('vscode-button', { hasText: 'Cancel' }).click();
+    check(`${name}: cancel is asked for`, (await record(tab, 'commands')).join() === 'cancel');
+    await tab.evaluate(() => globalThis.moeTest.say.done());
+    await tab.locator('#tab-scores').waitFor();
+    check(`${name}: the end is said`, (await textOf(tab.locator('[role=status]'))).includes('Done: mmlu acc'));
+  });
+  await open('results', { scenario: 'killed' }, async (tab, name) => {
+    const text = await textOf(tab.locator('moe-results'));
+    check(`${name}: says how it died`, text.includes('was killed (SIGKILL)') && text.includes('memory'), text);
+    await tab.locator('vscode-button', { hasText: 'Resume' }).click();
+    check(`${name}: resume is asked for`, (await record(tab, 'commands')).join() === 'resume');
+  });
+}
 
 if (only.includes('heatmap')) {
   for (const width of [170, 300])
