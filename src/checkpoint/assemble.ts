@@ -11,6 +11,8 @@ export interface Assembled {
   readonly files: readonly CheckpointFile[];
   readonly problems: readonly Problem[];
   readonly metadata: ReadonlyMap<string, string>;
+  /** The index says of every tensor just what the headers say. */
+  readonly indexAgrees?: boolean;
 }
 
 /**
@@ -45,8 +47,8 @@ export function assemble(
     mergeMetadata(metadata, read.metadata);
   }
   problems.push(...duplicates.problems(tensors));
-  if (selection.index !== null) checkIndex(selection.index, tensors, main, duplicates, problems);
-  return { tensors, files, problems, metadata };
+  const indexAgrees = selection.index !== null && checkIndex(selection.index, tensors, main, duplicates, problems);
+  return { tensors, files, problems, metadata, indexAgrees };
 }
 
 /** Where a name lies in several files the first one holds. */
@@ -163,7 +165,7 @@ function checkIndex(
   main: readonly WeightFile[],
   duplicates: Duplicates,
   problems: Problem[],
-): void {
+): boolean {
   const { weightMap } = index.parsed;
   const states = new Map(main.map(({ file }) => [file.name, file.state]));
   const absent: string[] = [];
@@ -171,10 +173,15 @@ function checkIndex(
   const lost = new Map<string, string[]>();
   let place = '';
   let found = 0;
+  let right = 0;
   for (const [name, file] of weightMap) {
     const tensor = tensors.get(name);
     if (tensor !== undefined) found++;
-    if (tensor?.file === file || (tensor !== undefined && duplicates.has(name, file))) continue;
+    if (tensor?.file === file) {
+      right++;
+      continue;
+    }
+    if (tensor !== undefined && duplicates.has(name, file)) continue;
     if (states.get(file) !== 'ok') {
       const names = lost.get(file);
       if (names === undefined) lost.set(file, [name]);
@@ -218,6 +225,7 @@ function checkIndex(
   }
   if (found < tensors.size) checkUnlistedTensors(index.name, weightMap, states, tensors, problems);
   checkTotalSize(index, tensors, states, problems);
+  return right === tensors.size && right === weightMap.size;
 }
 
 /** Tensors in a listed file that the index does not mention. */

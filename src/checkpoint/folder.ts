@@ -19,6 +19,7 @@ import { planOnlyTensors } from './plan-only.ts';
 import { selectFiles } from './select.ts';
 import type { Selection } from './select.ts';
 import { linkAsText, sidecarsOf } from './sidecars.ts';
+import { filesOf } from './files-of.ts';
 import type { Checkpoint, Problem } from './types.ts';
 import { danglingProblem, readWeightFile, refusalOf } from './weight-file.ts';
 import type { WeightFile } from './weight-file.ts';
@@ -34,6 +35,7 @@ export interface FolderOptions {
   /** Report a checkpoint of which nothing can be read instead of throwing. */
   readonly lenient: boolean;
   readonly signal?: AbortSignal | undefined;
+  readonly onHeader?: ((done: number, total: number) => void) | undefined;
 }
 
 /** Opens the safetensors checkpoint in a folder whose entries are given. */
@@ -81,7 +83,7 @@ export async function openFolder(
       planOnly: true,
     };
   }
-  const read = await readFiles(folder, selection, present, options.signal);
+  const read = await readFiles(folder, selection, present, options);
   if (!options.lenient) throwIfUnreadable(read);
   const assembled = isDcp(read.main)
     ? dcp(read.main, config.value)
@@ -95,8 +97,12 @@ export async function openFolder(
     ...ignored(contents),
     ...sidecarProblems,
   );
+  // Half a million names are not kept twice.
+  const index =
+    assembled.indexAgrees === true && base.index !== null ? { ...base.index, weightMap: filesOf(tensors) } : base.index;
   return {
     ...base,
+    index,
     tensors,
     aliases: aliasesOf(assembled.metadata, tensors),
     files,
@@ -138,7 +144,7 @@ async function readFiles(
   folder: string,
   selection: Selection,
   present: ReadonlyMap<string, Entry>,
-  signal: AbortSignal | undefined,
+  { signal, onHeader }: FolderOptions,
 ): Promise<FilesRead> {
   const names = [...selection.main, ...selection.unlisted.map((entry) => entry.name)];
   const read = new Map<string, WeightFile>();
@@ -146,6 +152,7 @@ async function readFiles(
     throwIfAborted(signal);
     const entry = present.get(name);
     read.set(name, entry === undefined ? missingFile(folder, name) : await readWeightFile(folder, entry));
+    onHeader?.(read.size, names.length);
   });
   const get = (name: string): WeightFile => {
     const file = read.get(name) ?? missingFile(folder, name);

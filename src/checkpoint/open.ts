@@ -22,6 +22,8 @@ export interface OpenCheckpointOptions {
   readonly signal?: AbortSignal | undefined;
   /** Report a folder whose only weight file is refused instead of throwing (for health checks). */
   readonly lenient?: boolean;
+  /** Called after each header of a folder of safetensors files. */
+  readonly onHeader?: (done: number, total: number) => void;
 }
 
 /**
@@ -95,7 +97,12 @@ async function openFolderAt(
     if (gguf !== null) return openGguf(gguf, path, options);
     if (contents.pickles.length > 0 && contents.leftovers.length === 0) throw pickleError(contents.pickles);
   }
-  return openFolder(folder, entries, { path, lenient: options.lenient ?? false, signal: options.signal });
+  return openFolder(folder, entries, {
+    path,
+    lenient: options.lenient ?? false,
+    signal: options.signal,
+    onHeader: options.onHeader,
+  });
 }
 
 /** The one GGUF of a folder, or the first part of a split one; null where there is none. */
@@ -174,7 +181,8 @@ async function readHead(path: string, name: string): Promise<Buffer> {
 async function openJson(target: string, options: OpenCheckpointOptions): Promise<Checkpoint> {
   const folder = dirname(target);
   const name = basename(target);
-  const base = { path: target, lenient: options.lenient ?? false, signal: options.signal };
+  const { lenient = false, signal, onHeader } = options;
+  const base = { path: target, lenient, signal, onHeader };
   if (/\.safetensors\.index\.json$/i.test(name)) {
     return openFolder(folder, await listFolder(folder), { ...base, index: name });
   }

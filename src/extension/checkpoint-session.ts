@@ -7,9 +7,9 @@ import { MoeError } from '../common/errors.ts';
 import { errorPageOf } from '../protocol/errors.ts';
 import type { RequestDef } from '../protocol/define.ts';
 import type { CallOptions } from '../protocol/host.ts';
-import type { ExpertGrid, LayerExperts, Overview } from '../protocol/checkpoint.ts';
+import type { ExpertGrid, LayerExperts, Overview, PeekFacts } from '../protocol/checkpoint.ts';
 import type { ErrorPage, StepProgress } from '../protocol/wire.ts';
-import { workerClose, workerExperts, workerGrid, workerOpen } from '../protocol/worker.ts';
+import { workerClose, workerExperts, workerGrid, workerOpen, workerPeek } from '../protocol/worker.ts';
 import { Emitter } from './emitter.ts';
 import { pageActions } from './error-actions.ts';
 import { watchFolders } from './watch.ts';
@@ -31,6 +31,8 @@ export class CheckpointSession {
   readonly name: string;
   status: SessionStatus = 'loading';
   overview: Overview | null = null;
+  /** What is known before the headers are read. */
+  peek: PeekFacts | null = null;
   error: ErrorPage | null = null;
   loading: StepProgress | null = null;
   /** Counts readings. */
@@ -93,6 +95,7 @@ export class CheckpointSession {
     if (this.overview === null) this.status = 'loading';
     this.loading = { done: 0, total: 0, what: this.path };
     this.changed.fire();
+    if (this.overview === null) void this.askPeek(signal);
     try {
       const opened = await worker.request(
         workerOpen,
@@ -135,6 +138,14 @@ export class CheckpointSession {
     this.generation++;
     this.changed.fire();
     this.metricsChanged.fire();
+  }
+
+  /** Asks for what can be told at once, beside the reading; a checkpoint of many files takes seconds. */
+  private async askPeek(signal: AbortSignal): Promise<void> {
+    const told = await this.options.worker.request(workerPeek, { path: this.path }, { signal }).catch(() => null);
+    if (told === null || signal.aborted || this.status !== 'loading') return;
+    this.peek = told.peek;
+    this.changed.fire();
   }
 
   private async readGrid(signal: AbortSignal): Promise<void> {

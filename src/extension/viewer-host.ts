@@ -105,6 +105,7 @@ export class ViewerHost {
       status: session.status,
       error: session.error,
       loading: session.loading,
+      peek: session.peek,
       overview: session.overview,
       restricted: !vscode.workspace.isTrusted,
       settings: {

@@ -1,9 +1,10 @@
-/** The worker thread as the extension sees it: started on first use, started anew after a crash. No vscode here. */
+/** The worker process as the extension sees it: forked on first use, forked anew after a crash. No vscode here. */
+import { fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
 import { MoeError } from '../common/errors.ts';
 import type { RequestDef } from '../protocol/define.ts';
-import { portEndpoint } from '../protocol/host.ts';
+import { processEndpoint } from '../protocol/host.ts';
 import type { CallOptions, Endpoint } from '../protocol/host.ts';
 
 export interface WorkerClientOptions {
@@ -15,7 +16,7 @@ export interface WorkerClientOptions {
 }
 
 interface Running {
-  readonly worker: Worker;
+  readonly worker: ChildProcess;
   readonly endpoint: Endpoint;
 }
 
@@ -50,23 +51,32 @@ export class WorkerClient {
         file: entry,
         hint: 'Install the extension again.',
       });
-    const worker = new Worker(entry, {
-      name: 'moe-workbench',
-      stdout: true,
-      stderr: true,
-      execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: this.options.heapMegabytes ?? 2048 },
+    const { NODE_OPTIONS: _, ...inherited } = process.env;
+    const worker = fork(entry, [], {
+      // An extension host's own flags (--inspect…) are not the worker's.
+      execArgv: [`--max-old-space-size=${String(this.options.heapMegabytes ?? 2048)}`],
+      // Electron behaves as Node then.
+      env: { ...inherited, ELECTRON_RUN_AS_NODE: '1' },
+      serialization: 'advanced',
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
-    worker.stdout.setEncoding('utf8').on('data', (text: string) => {
+    worker.stdout?.setEncoding('utf8').on('data', (text: string) => {
       log('info', `worker: ${text.trimEnd()}`);
     });
-    worker.stderr.setEncoding('utf8').on('data', (text: string) => {
+    worker.stderr?.setEncoding('utf8').on('data', (text: string) => {
       log('warn', `worker: ${text.trimEnd()}`);
     });
-    const endpoint = portEndpoint(worker, {
+    const endpoint = processEndpoint(worker, {
+      peer: 'the worker',
       onFault: ({ method, message, error }) => {
         log('warn', `${method}: ${error instanceof Error ? (error.stack ?? message) : message}`);
       },
+    });
+    worker.once('error', (error) => {
+      endpoint.close(`it could not be started: ${error.message}`);
+    });
+    worker.once('exit', (code, signal) => {
+      endpoint.close(signal === null ? `it ended with code ${String(code)}` : `it was ended by ${signal}`);
     });
     const running = { worker, endpoint };
     this.running = running;
@@ -83,7 +93,7 @@ export class WorkerClient {
 
   /** Ends the worker; the next request starts another. For a worker that is lost in a computation. */
   async kill(): Promise<void> {
-    await this.running?.worker.terminate();
+    await end(this.running?.worker);
   }
 
   async dispose(): Promise<void> {
@@ -93,6 +103,16 @@ export class WorkerClient {
     this.running = null;
     if (running === null) return;
     running.endpoint.close('the window is closing');
-    await running.worker.terminate();
+    await end(running.worker);
   }
+}
+
+function end(worker: ChildProcess | undefined): Promise<void> {
+  if (worker === undefined || worker.exitCode !== null || worker.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => {
+    worker.once('exit', () => {
+      resolve();
+    });
+    worker.kill('SIGKILL');
+  });
 }

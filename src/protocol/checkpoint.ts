@@ -31,6 +31,19 @@ export const memoryEstimate = z.object({
 });
 
 /** The facts of a checkpoint: from `inspectCheckpoint`, the folder and the estimates. No tensor data is read for it. */
+/** What a checkpoint seems to be before its headers are read: from its folder's listing and config.json alone. */
+export const peek = z.object({
+  /** Weight files, and their bytes on disk. */
+  files: count,
+  bytes: num,
+  modelType: z.nullable(text),
+  layers: z.nullable(count),
+  hidden: z.nullable(count),
+  experts: z.nullable(count),
+  topK: z.nullable(count),
+});
+export type PeekFacts = Of<typeof peek>;
+
 export const overview = z.object({
   /** Shown name: the folder or file. */
   name: text,

@@ -82,6 +82,8 @@ export interface ProcessEndpointOptions extends EndpointOptions {
   readonly also?: LinesLike | null;
 }
 
+/** Between the end of a channel and giving up on hearing why. */
+const LAST_WORDS_MS = 200;
 /** Longest line that is taken from such a pipe. */
 const MAX_LINE = 65_536;
 
@@ -123,8 +125,11 @@ export function processEndpoint(child: ProcessLike, options: ProcessEndpointOpti
         });
       }),
     listen: (message, close) => {
+      // A process that ends closes its channel first; whoever watches it can say more a moment later.
       const gone = (): void => {
-        close('its channel was closed');
+        setTimeout(() => {
+          close('its channel was closed');
+        }, LAST_WORDS_MS).unref();
       };
       child.on('message', message);
       child.on('disconnect', gone);

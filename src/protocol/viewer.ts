@@ -9,6 +9,7 @@ import {
   located,
   locateRequest,
   overview,
+  peek,
   rowsPage,
   rowsRequest,
   similarity,
@@ -54,6 +55,8 @@ export const viewerState = z.object({
   error: z.nullable(errorPage),
   /** What is done while loading ("reading 137 of 200 headers"). */
   loading: z.nullable(z.object({ done: count, total: count, what: text })),
+  /** While loading: what the folder and config.json tell. */
+  peek: z.nullable(peek),
   overview: z.nullable(overview),
   /** The workspace is not trusted: viewing works, upcycling and jobs do not. */
   restricted: flag,

@@ -1,4 +1,4 @@
-/** Host ↔ worker thread: everything that reads checkpoints or plans, off the extension host's thread. */
+/** Host ↔ worker process: everything that reads checkpoints or plans, outside the extension host. */
 import * as z from 'zod/mini';
 import {
   bytesProgress,
@@ -9,6 +9,7 @@ import {
   located,
   locateRequest,
   overview,
+  peek,
   rowsPage,
   rowsRequest,
   similarity,
@@ -62,6 +63,8 @@ export const workerOpen = defineRequest('worker/open', openRequest, opened, {
   progress: stepProgress,
   timeoutMs: 120_000,
 });
+/** Answered at once, while `worker/open` still reads headers; null where nothing can be told quickly. */
+export const workerPeek = defineRequest('worker/peek', z.object({ path: text }), z.object({ peek: z.nullable(peek) }));
 export const workerClose = defineRequest('worker/close', z.object({ handle }), nothing);
 export const workerRows = defineRequest('worker/rows', withHandle(rowsRequest.shape), rowsPage);
 export const workerLocate = defineRequest('worker/locate', withHandle(locateRequest.shape), located);

@@ -42,6 +42,13 @@ export class OpenEntry {
 const KEPT_ENTRIES = 3;
 const KEPT_TENSORS = 600_000;
 
+export interface OpenOptions {
+  readonly lenient: boolean;
+  readonly fresh: boolean;
+  readonly signal: AbortSignal;
+  readonly onHeader?: (done: number, total: number) => void;
+}
+
 export class Checkpoints {
   private readonly byKey = new Map<string, OpenEntry>();
   private readonly byHandle = new Map<number, OpenEntry>();
@@ -51,7 +58,7 @@ export class Checkpoints {
   /** Opens, or hands out what is open while no file has changed. */
   async open(
     path: string,
-    options: { readonly lenient: boolean; readonly fresh: boolean; readonly signal: AbortSignal },
+    options: OpenOptions,
   ): Promise<{ readonly handle: number; readonly entry: OpenEntry; readonly cached: boolean }> {
     const entry = await this.entryOf(path, options);
     const handle = ++this.handles;
@@ -61,10 +68,7 @@ export class Checkpoints {
   }
 
   /** The entry without a handle: for plans and comparisons, which hold on to what they read. */
-  async entryOf(
-    path: string,
-    options: { readonly lenient: boolean; readonly fresh: boolean; readonly signal: AbortSignal },
-  ): Promise<{ readonly entry: OpenEntry; readonly cached: boolean }> {
+  async entryOf(path: string, options: OpenOptions): Promise<{ readonly entry: OpenEntry; readonly cached: boolean }> {
     const key = `${options.lenient ? 'lenient' : 'strict'}:${resolve(path)}`;
     const known = this.byKey.get(key);
     if (known !== undefined && !options.fresh && (await unchanged(known.stamps))) {
@@ -78,7 +82,7 @@ export class Checkpoints {
       const entry = await shared.catch(() => null);
       if (entry !== null) return { entry, cached: true };
     }
-    const reading = read(key, path, options.lenient, options.signal);
+    const reading = read(key, path, options);
     this.opening.set(key, reading);
     try {
       const entry = await reading;
@@ -121,8 +125,8 @@ export class Checkpoints {
   }
 }
 
-async function read(key: string, path: string, lenient: boolean, signal: AbortSignal): Promise<OpenEntry> {
-  const cp = await openCheckpoint(path, { lenient, signal });
+async function read(key: string, path: string, { lenient, signal, onHeader }: OpenOptions): Promise<OpenEntry> {
+  const cp = await openCheckpoint(path, { lenient, signal, ...(onHeader === undefined ? {} : { onHeader }) });
   // Stamps first: a change while inspecting is seen the next time.
   const stamps = await stampsOf(cp);
   const report = await inspectCheckpoint(cp);

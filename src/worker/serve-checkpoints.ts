@@ -1,4 +1,5 @@
 /** Serves what is asked about open checkpoints: opening, rows, tensors, problems, comparisons. */
+import { peekCheckpoint } from '../checkpoint/peek.ts';
 import { MoeError } from '../common/errors.ts';
 import { errorPageOf } from '../protocol/errors.ts';
 import type { Endpoint } from '../protocol/host.ts';
@@ -11,6 +12,7 @@ import {
   workerFacts,
   workerLocate,
   workerOpen,
+  workerPeek,
   workerProblems,
   workerRows,
   workerTensor,
@@ -20,15 +22,25 @@ import { Comparison } from './compare.ts';
 
 /** Comparisons kept; the oldest is forgotten (its view asks for a new one). */
 const KEPT_COMPARISONS = 8;
+/** Progress of reading headers is told this often. */
+const TELL_MS = 100;
 
 export function serveCheckpoints(endpoint: Endpoint, checkpoints: Checkpoints): void {
   endpoint.handle(workerOpen, async ({ path, lenient, fresh }, { signal, progress }) => {
     const start = performance.now();
     progress({ done: 0, total: 0, what: `Reading headers of ${path}` });
-    const { handle, entry, cached } = await checkpoints.open(path, { lenient, fresh, signal });
+    let told = start;
+    const onHeader = (done: number, total: number): void => {
+      const now = performance.now();
+      if (now - told < TELL_MS) return;
+      told = now;
+      progress({ done, total, what: done < total ? 'Reading headers' : 'Looking through the tensors' });
+    };
+    const { handle, entry, cached } = await checkpoints.open(path, { lenient, fresh, signal, onHeader });
     const { overview, stamps, watch } = entry;
     return { handle, overview, stamps, watch, cached, seconds: (performance.now() - start) / 1000 };
   });
+  endpoint.handle(workerPeek, async ({ path }) => ({ peek: await peekCheckpoint(path) }));
   endpoint.handle(workerClose, ({ handle }) => {
     checkpoints.close(handle);
     return {};

@@ -11,9 +11,10 @@ import {
   viewerSelected,
   viewerTab,
 } from '../../src/protocol/viewer.ts';
+import type { PeekFacts } from '../../src/protocol/checkpoint.ts';
 import type { ViewerPlace, ViewerState, ViewerTab } from '../../src/protocol/viewer.ts';
 import { errorPageOf } from '../../src/protocol/errors.ts';
-import { formatText, grouped, shortCount, visible } from '../lib/format.ts';
+import { bytesText, formatText, grouped, shortCount, visible } from '../lib/format.ts';
 import { isCancelled } from '../parts/page.ts';
 import type { PageContext } from '../parts/page.ts';
 import type { CopyDetail } from '../parts/copy.ts';
@@ -350,8 +351,10 @@ export class MoeViewer extends LitElement {
 
   private loading(): TemplateResult {
     const loading = this.viewer?.loading ?? null;
+    const peek = this.viewer?.peek ?? null;
     return html`<main class="loading">
-      <h1>${this.viewer?.name ?? t('Opening')}</h1>
+      <h1>${this.viewer === null ? t('Opening') : visible(this.viewer.name)}</h1>
+      ${peek === null ? nothing : html`<p class="row">${peekTags(peek)}</p>`}
       <moe-progress
         what=${loading?.what ?? t('Reading headers')}
         done=${loading?.done ?? 0}
@@ -361,6 +364,24 @@ export class MoeViewer extends LitElement {
       <p class="dim">${t('Only headers are read; no weights are loaded.')}</p>
     </main>`;
   }
+}
+
+/** What listing and config.json tell, while the headers are read. */
+function peekTags(peek: PeekFacts): TemplateResult[] {
+  const { modelType, layers, hidden, experts, topK, files, bytes } = peek;
+  const words = [
+    modelType === null ? null : visible(modelType),
+    experts === null || experts < 2
+      ? null
+      : topK === null
+        ? t('{0} experts', grouped(experts))
+        : t('{0} experts, top-{1}', grouped(experts), grouped(topK)),
+    layers === null ? null : t('{0} layers', grouped(layers)),
+    hidden === null ? null : t('hidden size {0}', grouped(hidden)),
+    files === 1 ? t('1 file') : t('{0} files', grouped(files)),
+    t('{0} on disk', bytesText(bytes)),
+  ];
+  return words.flatMap((word) => (word === null ? [] : [html`<span class="tag">${word}</span>`]));
 }
 
 declare global {

@@ -142,6 +142,10 @@ let state: ViewerState = {
         }
       : null,
   loading: kind === 'loading' ? { done: 137, total: 200, what: 'Reading headers' } : null,
+  peek:
+    kind === 'loading'
+      ? { files: 200, bytes: 94_982_643_712, modelType: HOSTILE, layers: 32, hidden: 4096, experts: 8, topK: 2 }
+      : null,
   overview: kind === 'loading' || kind === 'failed' ? null : overview,
   restricted: kind === 'restricted',
   settings: { bins: 64, autoStats: kind !== 'manual', unitBase: 1000 },
