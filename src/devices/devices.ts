@@ -33,6 +33,8 @@ export interface RuntimeFacts {
   readonly folder: string | null;
   /** Whether the CUDA provider's library lies in it. */
   readonly cudaInstalled: boolean;
+  /** Whether the package's own install script lies in it; the editor's extension ships without. */
+  readonly installScript: boolean;
 }
 
 export interface DeviceState {
@@ -78,16 +80,31 @@ export function whyNotRun(device: Device, said: string): string {
   return first === '' ? 'it failed without saying why' : first;
 }
 
+export interface InstallStep {
+  readonly what: string;
+  /** For a shell, on one line. */
+  readonly command: string | null;
+}
+
 /** How to install the CUDA provider, step by step; empty where that is impossible here. */
-export function cudaInstallSteps(facts: RuntimeFacts, version: string): readonly string[] {
+export function cudaInstallSteps(facts: RuntimeFacts, version: string): readonly InstallStep[] {
   const { folder } = facts;
   if (!supportedHere('cuda', facts) || folder === null) return [];
   const quoted = (path: string): string => `'${path.replaceAll("'", "'\\''")}'`;
-  const libraries = cudaFolder(folder);
   return [
-    'CUDA 12 and cuDNN 9 must be installed, and their libraries be found by the loader (ldconfig or LD_LIBRARY_PATH); nvidia-smi shows whether the driver works.',
-    `Fetch the provider, about 300 MB, from nuget.org: node ${quoted(join(folder, 'script', 'install.js'))} --onnxruntime-node-install=cuda12`,
-    `Where that script is missing: curl -L -o ort-gpu.zip https://www.nuget.org/api/v2/package/Microsoft.ML.OnnxRuntime.Gpu.Linux/${version} && unzip -j ort-gpu.zip 'runtimes/linux-x64/native/libonnxruntime_providers_*.so' -d ${quoted(libraries)}`,
-    'Then ask again: moe devices',
+    {
+      what: 'The driver, CUDA 12 and cuDNN 9 must be installed, and their libraries be found (ldconfig or LD_LIBRARY_PATH)',
+      command: 'nvidia-smi && ldconfig -p | grep -E "libcudart.so.12|libcudnn.so.9"',
+    },
+    facts.installScript
+      ? {
+          what: 'Fetch the provider from nuget.org (some hundred megabytes) with the script of onnxruntime-node',
+          command: `node ${quoted(join(folder, 'script', 'install.js'))} --onnxruntime-node-install=cuda12`,
+        }
+      : {
+          what: 'Fetch the provider from nuget.org (some hundred megabytes)',
+          command: `curl -L -o ort-gpu.zip https://www.nuget.org/api/v2/package/Microsoft.ML.OnnxRuntime.Gpu.Linux/${version} && unzip -j ort-gpu.zip 'runtimes/linux-x64/native/libonnxruntime_providers_*.so' -d ${quoted(cudaFolder(folder))}`,
+        },
+    { what: 'Ask again', command: 'moe devices' },
   ];
 }

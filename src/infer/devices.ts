@@ -29,7 +29,8 @@ export function runtimeFacts(entry: string): RuntimeFacts {
     folder = null;
   }
   const cudaInstalled = folder !== null && existsSync(join(cudaFolder(folder), CUDA_LIBRARY));
-  return { platform: process.platform, arch: process.arch, folder, cudaInstalled };
+  const installScript = folder !== null && existsSync(join(folder, 'script', 'install.js'));
+  return { platform: process.platform, arch: process.arch, folder, cudaInstalled, installScript };
 }
 
 /** Tries a device: loads it and lets it compute something known. Throws only where the caller cancels. */

@@ -11,6 +11,7 @@
 import type { GraphBuilder, Value } from '../onnx/builder.ts';
 import * as math from '../onnx/ops-math.ts';
 import * as shape from '../onnx/ops-shape.ts';
+import { logSumExp } from '../onnx/ops-sum.ts';
 import { attention, softcap } from './attention.ts';
 import type { AttentionInputs, PastInputs } from './attention.ts';
 import { feedForward, linear, norm } from './layers.ts';
@@ -221,10 +222,8 @@ function head(
   }
   const rows = logits.shape[0] ?? 1;
   const targets = g.input('targets', 'int64', [rows]);
-  const top = math.reduceMax(g, logits, 1, true);
-  const total = math.reduceSum(g, math.exp(g, math.sub(g, logits, top)), 1, true);
   const chosen = shape.gatherElements(g, logits, shape.reshape(g, targets, [rows, 1]), 1);
-  const logprob = math.sub(g, math.sub(g, chosen, top), math.log(g, total));
+  const logprob = math.sub(g, chosen, logSumExp(g, logits));
   g.output('logprob', shape.reshape(g, logprob, [rows]));
   g.output('greedy', math.argMax(g, logits));
 }

@@ -19,7 +19,13 @@ afterAll(remove);
 // Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 120_000 });
 
-const linux = { platform: 'linux', arch: 'x64', folder: "/it's/onnxruntime-node", cudaInstalled: false };
+const linux = {
+  platform: 'linux',
+  arch: 'x64',
+  folder: "/it's/onnxruntime-node",
+  cudaInstalled: false,
+  installScript: true,
+};
 const tiny = path.join(root, 'test/forward/fixtures/qwen3');
 
 describe('words', () => {
@@ -56,9 +62,17 @@ describe('words', () => {
   });
 
   it('the CUDA steps name the installed version and quote paths; there are none elsewhere', () => {
-    const steps = cudaInstallSteps(linux, '1.30.0').join('\n');
-    expect(steps).toContain(`node '/it'\\''s/onnxruntime-node/script/install.js' --onnxruntime-node-install=cuda12`);
-    expect(steps).toContain('Microsoft.ML.OnnxRuntime.Gpu.Linux/1.30.0');
+    const commands = (facts: typeof linux): string =>
+      cudaInstallSteps(facts, '1.30.0')
+        .map(({ command }) => command)
+        .join('\n');
+    expect(commands(linux)).toContain(
+      `node '/it'\\''s/onnxruntime-node/script/install.js' --onnxruntime-node-install=cuda12`,
+    );
+    const bare = commands({ ...linux, installScript: false });
+    expect(bare).toContain('Microsoft.ML.OnnxRuntime.Gpu.Linux/1.30.0');
+    expect(bare).toContain(`-d '/it'\\''s/onnxruntime-node/bin/napi-v6/linux/x64'`);
+    expect(bare).not.toContain('install.js');
     expect(cudaInstallSteps({ ...linux, platform: 'darwin' }, '1.30.0')).toEqual([]);
     expect(cudaInstallSteps({ ...linux, folder: null }, '1.30.0')).toEqual([]);
   });
@@ -79,12 +93,15 @@ describe('words', () => {
         { device: 'cpu', available: true, why: null, said: null },
         { device: 'cuda', available: false, why: 'its provider is not installed', said: null },
       ],
-      ['first', 'second'],
+      [
+        { what: 'first', command: 'a long command' },
+        { what: 'second', command: null },
+      ],
       PLAIN,
     );
     expect(text).toMatch(/^cpu +CPU +works$/m);
     expect(text).toMatch(/^cuda +NVIDIA CUDA +not available +its provider is not installed$/m);
-    expect(text).toContain('- first\n- second');
+    expect(text).toContain('1. first:\n   a long command\n2. second\n');
   });
 });
 

@@ -32,6 +32,11 @@ interface Results {
   readonly results: Record<string, Record<string, number | string>>;
   readonly moe_workbench: JsonObject;
 }
+/** A task of a goldens file; the 5-shot one holds likelihoods by subject instead. */
+interface GoldenTask {
+  readonly lls: number[][];
+  readonly subtasks: Record<string, { readonly lls: number[][] }>;
+}
 interface SampleLine {
   readonly task: string;
   readonly doc_id: number;
@@ -133,9 +138,37 @@ describe('moe eval', () => {
     ? {}
     : (
         JSON.parse(gunzipSync(fs.readFileSync(golden)).toString('utf8')) as {
-          tasks: Record<string, { lls: number[][]; results: Record<string, number> } & Record<string, number[][]>>;
+          tasks: Record<string, GoldenTask>;
         }
       ).tasks;
+
+  it.skipIf(absent)(
+    'stories260K, copa: the harness’s wording and the file’s own, with accuracy and standard error',
+    async () => {
+      const argv = ['--tasks', 'copa,copa_as_written', '--data', evalData ?? '', '--max-length', '2048'];
+      const { json, samples } = await evaluate(stories ?? '', ...argv);
+      const golden100 = tasks['copa@max_length=2048'];
+      near(likelihoods(samples.filter(({ task }) => task === 'copa_as_written')), golden100?.lls ?? []);
+      expect(json.results['copa_as_written']).toMatchObject({ sample_len: 100, 'acc,none': 0.64 });
+      expect(json.results['copa_as_written']?.['acc_stderr,none']).toBeCloseTo(0.0482418151324, 12);
+      // ../shared/reference/eval-and-finetune.md, section 4.1: two spaces before each choice.
+      expect(json.results['copa']).toMatchObject({ 'acc,none': 0.65 });
+      expect(json.results['copa']?.['acc_stderr,none']).toBeCloseTo(0.0479372485441, 12);
+    },
+  );
+
+  it.skipIf(absent)(
+    'stories260K, 0-shot MMLU cut to 512 tokens: two subjects whole',
+    async () => {
+      const expected = tasks['mmlu@max_length=512']?.subtasks ?? {};
+      expect(Object.keys(expected)).toHaveLength(29);
+      const subjects = Object.keys(expected).filter((_, i) => i % 15 === 0);
+      const { samples } = await evaluate(stories ?? '', ...['--tasks', subjects.join(), '--data', evalData ?? '']);
+      for (const task of subjects)
+        near(likelihoods(samples.filter((line) => line.task === task)), expected[task]?.lls ?? []);
+    },
+    120_000,
+  );
 
   it.skipIf(absent)('stories260K, hellaswag: first 40 documents of the harness’s run', async () => {
     const { samples } = await evaluate(
@@ -148,7 +181,7 @@ describe('moe eval', () => {
   it.skipIf(absent)(
     'stories260K, 5-shot MMLU cut to 512 tokens: six subjects',
     async () => {
-      const expected: Record<string, number[][]> = tasks['mmlu_5shot@max_length=512,limit=2'] ?? {};
+      const expected = (tasks['mmlu_5shot@max_length=512,limit=2'] ?? {}) as Record<string, number[][]>;
       expect(Object.keys(expected)).toHaveLength(57);
       const subjects = Object.keys(expected).filter((_, i) => i % 10 === 0);
       const { samples } = await evaluate(
