@@ -194,7 +194,7 @@ function pickTasks(
   const before: unknown = services.context.workspaceState.get(TASKS_KEY);
   const wanted = new Set(Array.isArray(before) ? before : []);
   const item = (offer: TaskOffer): TaskItem => ({
-    label: offer.label,
+    label: offer.name,
     description: offer.found ? offer.help : vscode.l10n.t('no data: {0}', offer.about),
     ...(offer.found ? { detail: basename(offer.about) } : {}),
     offer,
