@@ -42,6 +42,7 @@ if (path === null) {
   const text = join(work, 'text.txt');
   writeFileSync(text, readFileSync(join(root, 'README.md'), 'utf8').slice(0, 2000));
   await step('eval', ['eval', moe, '--tasks', 'perplexity', '--data', text]);
+  console.log('The sample has random weights, so it guesses: about 8 bits per byte. A trained model needs about 1.');
   await step('trace', ['trace', moe, '--text', text]);
 }
 const undone = await step('revert', ['revert', moe, dense], { mayRefuse: true });

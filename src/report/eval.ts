@@ -21,7 +21,7 @@ export function evalText(run: EvaluationRun, style: Style): string {
         first ? shots : '',
         first ? String(docs) : '',
         metric + mark,
-        value.toFixed(4),
+        numberText(value),
         stderr === null || !Number.isFinite(stderr) ? '' : `± ${stderr.toFixed(4)}`,
       ]);
       first = false;
@@ -31,7 +31,7 @@ export function evalText(run: EvaluationRun, style: Style): string {
   for (const task of run.tasks) {
     add(task.task.name, String(task.numFewshot), task.effective, task.metrics, '');
     if (task.kind !== 'rolling' || task.corrected === undefined) continue;
-    for (const [metric, value] of task.corrected) rows.push(['', '', '', `${metric}, one BOS`, value.toFixed(4), '']);
+    for (const [metric, value] of task.corrected) rows.push(['', '', '', `${metric}, one BOS`, numberText(value), '']);
   }
   const banner = partialBanner(run);
   const body = table(
@@ -52,4 +52,9 @@ export function evalText(run: EvaluationRun, style: Style): string {
     ...(banner === null ? [] : [`Partial: ${banner}`]),
     '',
   ].join('\n');
+}
+
+/** Four decimals, as the harness prints; perplexities of untrained models have twenty digits before them. */
+function numberText(value: number): string {
+  return Math.abs(value) < 1e7 ? value.toFixed(4) : value.toExponential(4);
 }

@@ -147,7 +147,7 @@ function howSteps(expr: Expr, plan: Plan | undefined): string[] {
     case 'orthogonal':
       return [`random orthogonal × ${numberText(expr.gain)}`];
     case 'prompt-gate':
-      return [`${expr.mode} of prompts before layer ${expr.layer}`];
+      return [`rows from prompts (${expr.mode})`];
     case 'fill':
       return [expr.value === 0 ? 'zeros' : `all ${numberText(expr.value)}`];
   }

@@ -8,12 +8,12 @@ import type { PlanContents } from '../write/contents.ts';
 import type { Manifest } from '../write/manifest.ts';
 import type { Findings } from './problems.ts';
 
-type Kind = 'copy' | 'multiple' | 'computed' | 'generated';
+type Kind = 'copy' | 'multiple' | 'computed' | 'prompted' | 'generated';
 
-function readsSource(expr: Expr): boolean {
+function holds(expr: Expr, op: Expr['op']): boolean {
   let found = false;
   walkExpr(expr, (node) => {
-    if (node.op === 'source') found = true;
+    if (node.op === op) found = true;
   });
   return found;
 }
@@ -42,7 +42,8 @@ export function isPowerOfTwo(x: number): boolean {
 function kindOf(expr: Expr): Kind {
   if (isMove(expr)) return 'copy';
   if (expr.op === 'scale' && isPowerOfTwo(expr.by) && isMove(expr.of)) return 'multiple';
-  return readsSource(expr) ? 'computed' : 'generated';
+  if (holds(expr, 'prompt-gate')) return 'prompted';
+  return holds(expr, 'source') ? 'computed' : 'generated';
 }
 
 /** Elements whose product with a power of two is rounded (overflow, subnormals); 0 proves an exact multiple. */
@@ -69,7 +70,7 @@ function plural(n: number, what: string): string {
 
 /** Claims after a comparison with the source, of which `equal` says whether it found all tensors equal. */
 export function claimAgainstSource(evaluator: Evaluator, layout: PlanContents, findings: Findings): void {
-  const tensors: Record<Kind, number> = { copy: 0, multiple: 0, computed: 0, generated: 0 };
+  const tensors: Record<Kind, number> = { copy: 0, multiple: 0, computed: 0, prompted: 0, generated: 0 };
   const copied = new Set<string>();
   let inexact = 0;
   for (const { expr, targets } of layout.contents) {
@@ -102,6 +103,9 @@ export function claimAgainstSource(evaluator: Evaluator, layout: PlanContents, f
     proven.push(
       `${plural(tensors.computed, 'piece')} equal, to the bit, what the plan computes from the source (noise, rounding or re-drawn values included).`,
     );
+  }
+  if (tensors.prompted > 0) {
+    proven.push(`${plural(tensors.prompted, 'piece')} are the recorded router rows, rounded to their dtype.`);
   }
   if (tensors.generated > 0)
     proven.push(`${plural(tensors.generated, 'piece')} follow from the seed alone (routers, zeros).`);

@@ -8,12 +8,15 @@ import type { JsonObject } from '../../src/common/json.ts';
 import { decodeRows } from '../../src/evaluate/index.ts';
 import { promptGates, promptIds } from '../../src/gates/prompts.ts';
 import type { PromptTokenizer } from '../../src/gates/prompts.ts';
-import type { PromptModel } from '../../src/gates/types.ts';
+import type { GateRunner, PromptModel } from '../../src/gates/types.ts';
 import { gateRunner } from '../../src/infer/gates.ts';
 import type { ExpertPrompts, PromptInit } from '../../src/recipe/types.ts';
 import { tokenizerOf } from '../../src/score/tokenizer.ts';
 import { cli, errorOf, scratch } from '../cli/helpers.ts';
 import { bundleInfer } from '../infer/entry.ts';
+import { buildPlan } from '../../src/plan/build.ts';
+import { verifyOutput } from '../../src/verify/index.ts';
+import { executePlan } from '../../src/write/index.ts';
 import { failure, load } from '../recipe/helpers.ts';
 import { sharedFolder } from '../score/models.ts';
 
@@ -108,6 +111,9 @@ describe.skipIf(stories === null)('on stories260K', () => {
     const verified = await cli(['verify', out, '--source', source, '--json'], { inferEntry });
     expect(verified.json()).toMatchObject({ ok: true });
     expect(verified.json()['checks']).toContainEqual(expect.objectContaining({ name: 'gates', ok: true }));
+    const proven = JSON.stringify(verified.json()['proven']);
+    expect(proven).toContain('5 pieces are the recorded router rows');
+    expect(proven).not.toContain('from the seed alone');
     const back = path.join(folder, 'back');
     expect((await cli(['revert', out, back, '--json'])).code).toBe(0);
     const original = fs.readFileSync(path.join(source, 'model.safetensors'));
@@ -162,9 +168,65 @@ describe.skipIf(stories === null)('on stories260K', () => {
       sources: [],
       expr: { op: 'prompt-gate', mode: 'cheap_embed', layer: 1, shape: [3, 64] },
     });
+    // One line for all layers.
+    const shown = await cli(['plan', source, '--recipe', recipe]);
+    expect(shown.out).toMatch(/^0–4 .*block_sparse_moe\.gate +rows from prompts \(cheap_embed\) +5 /m);
     const ran = await cli(['upcycle', source, path.join(folder, 'none'), '--recipe', recipe, '--json']);
     expect(errorOf(ran)).toMatchObject({ code: 'infer-entry-missing' });
     expect(fs.existsSync(path.join(folder, 'none'))).toBe(false);
+  });
+
+  it('resume takes the rows of the broken-off run, and does not run the model again', async () => {
+    const recipe = load(
+      JSON.stringify({
+        base: source,
+        experts: 2,
+        router: { init: 'hidden', prompts: [{ positive_prompts: ['a'] }, { positive_prompts: ['b'] }] },
+        output: { shard_size: 100_000 },
+      }),
+    ).recipe;
+    const checkpoints = [await openCheckpoint(source)];
+    const plan = buildPlan(recipe, checkpoints);
+    expect(plan.files.length).toBeGreaterThan(3);
+    // A model that says something else at every run.
+    let runs = 0;
+    const gates: GateRunner = (_base, use) => {
+      runs++;
+      return use({
+        maxPositions: 512,
+        hidden: (rows, layers) =>
+          Promise.resolve(
+            rows.map(() => layers.map(() => Float32Array.from({ length: 64 }, (_, i) => Math.sin(i + runs)))),
+          ),
+      });
+    };
+    const out = path.join(folder, 'resumed');
+    let files = 0;
+    const broken = executePlan(plan, checkpoints, out, {
+      gates,
+      onStep: (step) => {
+        if (step.startsWith('file ') && ++files === 2) throw new Error('pulled the plug');
+      },
+    });
+    await expect(broken).rejects.toThrow('pulled the plug');
+    expect(runs).toBe(1);
+    const report = await executePlan(plan, checkpoints, out, { gates, resume: true });
+    expect(report.resumedFiles).toBeGreaterThan(0);
+    expect(runs).toBe(1);
+    const wanted = Float32Array.from({ length: 64 }, (_, i) => Math.sin(i + 1));
+    const length = Math.hypot(...wanted);
+    for (const layer of [0, 4]) {
+      const rows = router(out, layer);
+      expect(
+        distance(
+          rows.subarray(0, 64),
+          wanted.map((value) => value / length),
+        ),
+      ).toBeLessThan(1e-6);
+    }
+    const verified = await verifyOutput(out, { sources: checkpoints });
+    expect(verified.ok).toBe(true);
+    expect(verified.notProven.join()).toContain('the model was not run');
   });
 
   it('another prompt is another plan', async () => {
