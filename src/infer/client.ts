@@ -8,13 +8,13 @@ import type { Device } from '../devices/devices.ts';
 import type { EvalTokenizer, ScoreOptions, Scorer, ScoreRequest, ScoreResult } from '../eval/scorer.ts';
 import type { TraceReport } from '../eval/trace-report.ts';
 import { exitError } from '../jobs/exit.ts';
-import type { RequestDef } from '../protocol/define.ts';
+import type { ParamsOf, RequestDef, ResultOf } from '../protocol/define.ts';
 import { processEndpoint } from '../protocol/host.ts';
 import type { Endpoint } from '../protocol/host.ts';
 import { fromMeasured } from '../protocol/wire.ts';
 import type { LogitDifference } from '../verify/logits.ts';
 import * as wire from './protocol.ts';
-import type { ModelFacts } from './protocol.ts';
+import type { ModelFacts, TalkRoutes, TalkToken } from './protocol.ts';
 
 export interface InferOptions {
   /** dist/infer.js. */
@@ -107,14 +107,21 @@ export class InferProcess {
   }
 
   /** Asks the process. A process that dies instead of answering is a MoeError that says how it died. */
-  async request<P, R, G>(def: RequestDef<P, R, G>, params: P, onProgress?: (progress: G) => void): Promise<R> {
+  async request<P, R, G>(
+    def: RequestDef<P, R, G>,
+    params: P,
+    onProgress?: (progress: G) => void,
+    /** Cancels this request alone, at the next token or text; the process lives on. */
+    signal?: AbortSignal,
+  ): Promise<R> {
+    const signals = [this.#signal, signal].filter((one) => one !== undefined);
     try {
       return await this.#endpoint.request(def, params, {
         ...(onProgress === undefined ? {} : { onProgress }),
-        ...(this.#signal === undefined ? {} : { signal: this.#signal }),
+        ...(signals.length === 0 ? {} : { signal: AbortSignal.any(signals) }),
       });
     } catch (error) {
-      if (this.#signal?.aborted === true)
+      if (this.#signal?.aborted === true || signal?.aborted === true)
         throw new MoeError('cancelled', 'cancelled', 'Cancelled.', {}, { cause: error });
       if (error instanceof MoeError && error.code !== 'rpc-closed') throw error;
       // Its channel closes before its exit is known.
@@ -168,6 +175,12 @@ export class InferProcess {
     await this.#exited;
     this.#endpoint.close();
   }
+}
+
+export interface TalkStep {
+  readonly promptTokens: number;
+  readonly tokens: readonly TalkToken[];
+  readonly routes: TalkRoutes | null;
 }
 
 export interface TopPosition {
@@ -236,6 +249,20 @@ export class RemoteModel {
       meanKl: fromMeasured(sent.meanKl),
       maxKl: fromMeasured(sent.maxKl),
     };
+  }
+
+  /** What the playground offers for its tokenizer. */
+  talk(): Promise<ResultOf<typeof wire.inferTalk>> {
+    return this.process.request(wire.inferTalk, { model: this.facts.model });
+  }
+
+  /** Continues a text; `signal` stops it after the token that is being made. */
+  continueText(
+    params: Omit<ParamsOf<typeof wire.inferContinue>, 'model'>,
+    onTokens: (step: TalkStep) => void,
+    signal?: AbortSignal,
+  ): Promise<ResultOf<typeof wire.inferContinue>> {
+    return this.process.request(wire.inferContinue, { ...params, model: this.facts.model }, onTokens, signal);
   }
 
   async generate(

@@ -122,6 +122,54 @@ export const inferGenerate = defineRequest(
   },
 );
 
+/** What a model's tokenizer offers to a playground. */
+export const inferTalk = defineRequest(
+  'infer/talk',
+  z.object({ model: count }),
+  z.object({ chatTemplate: flag, notes: list(text) }),
+);
+
+/** A token with its text. `logprob` is null for tokens of the prompt. */
+export const talkToken = z.object({
+  id: count,
+  /** What it adds to the text; empty inside a character of several tokens. */
+  text,
+  /** Its entry in the vocabulary. */
+  entry: text,
+  logprob: z.nullable(measured),
+});
+export type TalkToken = Of<typeof talkToken>;
+
+/**
+ * Where tokens were sent: for `tokens` tokens from number `from` on (the prompt's first is 0), token by token, layer by
+ * layer in the order of the model's facts: the first expert, and what the router's softmax over all experts gave it.
+ */
+export const talkRoutes = z.object({ from: count, tokens: count, experts: int32s, shares: float32s });
+export type TalkRoutes = Of<typeof talkRoutes>;
+
+/**
+ * Continues a text. First come the prompt's tokens, then each new one with the routes of those that were run for it; the
+ * last token is run too, for its route, unless it ended the text.
+ */
+export const inferContinue = defineRequest(
+  'infer/continue',
+  z.object({
+    model: count,
+    prompt: text,
+    /** As the user's turn of a conversation, in the model's template. */
+    chat: flag,
+    maxTokens: count,
+    temperature: num,
+    topP: num,
+    seed: count,
+  }),
+  z.object({ reason: z.enum(['stop', 'length', 'context']) }),
+  {
+    progress: z.object({ promptTokens: count, tokens: list(talkToken), routes: z.nullable(talkRoutes) }),
+    timeoutMs: null,
+  },
+);
+
 /** Runs texts for their routers alone; adds to the model's statistics. */
 export const inferObserve = defineRequest(
   'infer/observe',

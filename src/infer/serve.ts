@@ -1,5 +1,6 @@
 /** What the model process does when asked: opened models by number, and the runs that src/infer/protocol.ts names. */
 import { openCheckpoint } from '../checkpoint/open.ts';
+import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError } from '../common/errors.ts';
 import type { JsonValue } from '../common/json.ts';
 import type { ScoreRequest } from '../eval/scorer.ts';
@@ -26,10 +27,12 @@ import {
   inferTraceReport,
 } from './protocol.ts';
 import type { ModelFacts } from './protocol.ts';
-import { pool, routerLogits } from './vectors.ts';
+import { serveTalk } from './talk.ts';
 import { TraceCollector } from './trace-collector.ts';
+import { pool, routerLogits } from './vectors.ts';
 
-interface Opened {
+export interface Opened {
+  readonly checkpoint: Checkpoint;
   readonly model: RunnableModel;
   readonly scorer: ModelScorer;
   readonly traces: TraceCollector | null;
@@ -73,7 +76,7 @@ export function serveModels(endpoint: Endpoint): void {
     const { spec } = model;
     const number = models.size;
     const scorer = new ModelScorer(model, params.maxLength === null ? {} : { maxLength: params.maxLength });
-    models.set(number, { model, scorer, traces: TraceCollector.of(spec) });
+    models.set(number, { checkpoint, model, scorer, traces: TraceCollector.of(spec) });
     const layers = moeLayers(spec);
     const [first] = layers;
     return {
@@ -90,6 +93,8 @@ export function serveModels(endpoint: Endpoint): void {
           : { layers: layers.map(({ index }) => index), perLayer: first.ffn.experts, topK: first.ffn.topK },
     };
   });
+
+  serveTalk(endpoint, opened);
 
   endpoint.handle(inferProbe, async ({ device }) => {
     await selfTest({ device, alone: true });

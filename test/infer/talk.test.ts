@@ -1,0 +1,122 @@
+/** The playground's process: texts, tokens and first experts, held against generation and traces; stopping; refusals. */
+import * as path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { InferProcess } from '../../src/infer/client.ts';
+import type { TalkStep } from '../../src/infer/client.ts';
+import { PieceStream } from '../../src/score/piece-stream.ts';
+import { loadTokenizerFolder } from '../../src/tokens/folder.ts';
+import { cli, scratch } from '../cli/helpers.ts';
+import { sharedFolder } from '../score/models.ts';
+import { bundleInfer } from './entry.ts';
+
+const [folder, remove] = scratch();
+let inferEntry = '';
+const dense = path.join(folder, 'dense');
+const moe = path.join(folder, 'moe');
+beforeAll(async () => {
+  inferEntry = await bundleInfer();
+  expect((await cli(['sample', dense, '--json'])).code).toBe(0);
+  const made = await cli(['upcycle', dense, moe, '--set', 'experts=4', '--set', 'top_k=2', '--json']);
+  expect({ code: made.code, err: made.err }).toMatchObject({ code: 0 });
+}, 120_000);
+afterAll(remove);
+
+vi.setConfig({ testTimeout: 120_000 });
+
+const ASK = { chat: false, maxTokens: 6, temperature: 0, topP: 1, seed: 0 };
+
+describe('infer/continue', () => {
+  it('gives the tokens of generate, and for every one the expert that a trace of the whole text names', async () => {
+    const child = new InferProcess({ entry: inferEntry });
+    try {
+      const model = await child.open(moe, { cacheFolder: folder, weights: 'stored', threads: 1 });
+      expect(await model.talk()).toMatchObject({ chatTemplate: false });
+      const steps: TalkStep[] = [];
+      const { reason } = await model.continueText({ ...ASK, prompt: 'Once' }, (step) => steps.push(step));
+      expect(reason).toBe('length');
+      const tokens = steps.flatMap((step) => step.tokens);
+      const ids = tokens.map(({ id }) => id);
+      const { promptTokens } = steps[0] ?? { promptTokens: 0 };
+      expect(ids).toHaveLength(promptTokens + 6);
+      expect(tokens.map(({ logprob }) => logprob === null)).toEqual(ids.map((_, at) => at < promptTokens));
+      expect(
+        tokens
+          .slice(0, promptTokens)
+          .map(({ text }) => text)
+          .join(''),
+      ).toMatch(/Once$/);
+      const prompt = ids.slice(0, promptTokens);
+      const greedy = { temperature: 0, topP: 1, topK: 0, seed: 0, stop: [] };
+      const plain = await model.generate(prompt, { ...greedy, maxTokens: 6 });
+      expect(ids.slice(promptTokens)).toEqual(plain.tokens.map(({ id }) => id));
+
+      // One token has no more than its own run to go by: a prompt of all tokens tells of each.
+      const whole = await model.generate(ids, { ...greedy, maxTokens: 1, traces: true });
+      const traced = whole.tokens[0]?.experts ?? [];
+      expect(traced.map(({ layer }) => layer)).toEqual(model.facts.experts?.layers);
+      const routes = steps.flatMap((step) => step.routes ?? []);
+      expect(routes.reduce((sum, one) => sum + one.tokens, 0)).toBe(ids.length);
+      for (const { from, tokens: run, experts, shares } of routes)
+        for (let at = 0; at < run; at++)
+          traced.forEach(({ topK, chosen }, column) => {
+            expect(experts[at * traced.length + column]).toBe(chosen[(from + at) * topK]);
+            const share = shares[at * traced.length + column] ?? 0;
+            // The first of four.
+            expect(share).toBeGreaterThanOrEqual(0.25);
+            expect(share).toBeLessThanOrEqual(1);
+          });
+    } finally {
+      await child.close();
+    }
+  });
+
+  it('is stopped between tokens, and the model can be asked again; a dense model has no routes', async () => {
+    const child = new InferProcess({ entry: inferEntry });
+    try {
+      const model = await child.open(dense, { cacheFolder: folder, weights: 'stored', threads: 1 });
+      const stop = new AbortController();
+      const steps: TalkStep[] = [];
+      const long = { ...ASK, prompt: 'Once', maxTokens: 400, temperature: 1 };
+      const run = model.continueText(
+        long,
+        (step) => {
+          steps.push(step);
+          if (steps.length === 3) stop.abort();
+        },
+        stop.signal,
+      );
+      await expect(run).rejects.toMatchObject({ kind: 'cancelled' });
+      expect(steps.length).toBeLessThan(100);
+      expect(steps.every(({ routes }) => routes === null)).toBe(true);
+      const again = await model.continueText({ ...ASK, prompt: 'Once' }, () => undefined);
+      expect(again.reason).toBe('length');
+      await expect(model.continueText({ ...ASK, chat: true, prompt: 'Hi' }, () => undefined)).rejects.toMatchObject({
+        code: 'no-chat-template',
+      });
+    } finally {
+      await child.close();
+    }
+  });
+});
+
+describe('pieces as they come', () => {
+  const stories = sharedFolder('models', 'stories260K');
+  it.skipIf(stories === null)('are those of the whole', () => {
+    const { tokenizer } = loadTokenizerFolder(stories ?? '');
+    const text = `${'Zażółć gęślą jaźń 🦉 once upon a time, '.repeat(6)}\n\nThe end. 天気`;
+    const ids = tokenizer.encode(text);
+    const stream = new PieceStream(tokenizer);
+    const pieces = ids.map((id) => stream.push(id));
+    expect(pieces).toEqual(tokenizer.pieces(ids));
+    expect(pieces.join('')).toContain('gęślą jaźń 🦉');
+  });
+
+  it('broken bytes are let through, and what follows is whole again', () => {
+    const { tokenizer } = loadTokenizerFolder(dense);
+    const bytes = (text: string): number[] => tokenizer.encode(text, { addSpecial: false });
+    const [lead = 0] = bytes('ж');
+    const stream = new PieceStream(tokenizer);
+    const pieces = [...Array.from({ length: 40 }, () => lead), ...bytes('и end')].map((id) => stream.push(id));
+    expect(pieces.join('')).toMatch(/^\ufffd+и end$/);
+  });
+});
