@@ -35,6 +35,8 @@ export interface OpenOptions {
 }
 
 const STDERR_KEPT = 8192;
+const CRASH_HINT =
+  'Run it again. If it crashes every time, set the environment variable MOE_WITHOUT_ARENA=1 (ONNX Runtime then uses the plain allocator), or run it on the CPU: --device cpu.';
 
 /** Close it when done: `close` in a `finally`. */
 export class InferProcess {
@@ -154,7 +156,7 @@ export class InferProcess {
       error.kind,
       error.code,
       error.message.replace('The job process', 'The model process'),
-      error.place,
+      error.code === 'job-crashed' ? { ...error.place, hint: CRASH_HINT } : error.place,
       { cause },
     );
   }

@@ -44,6 +44,8 @@ const MAX_LOGITS = 2 ** 25;
 /** Serves the requests of one parent. */
 export function serveModels(endpoint: Endpoint): void {
   const models = new Map<number, Opened>();
+  // For hosts whose allocator ONNX Runtime's arena does not get on with (Electron).
+  const withoutArena = process.env['MOE_WITHOUT_ARENA'] === '1';
   /** Devices that have passed the self-test. */
   const tested = new Set<string>();
   const opened = (model: number): Opened => {
@@ -54,7 +56,7 @@ export function serveModels(endpoint: Endpoint): void {
 
   endpoint.handle(inferOpen, async (params, { signal, progress }): Promise<ModelFacts> => {
     if (!tested.has(params.device)) {
-      await selfTest({ device: params.device });
+      await selfTest({ device: params.device, withoutArena });
       tested.add(params.device);
     }
     const checkpoint = await openCheckpoint(params.path, { signal });
@@ -71,6 +73,7 @@ export function serveModels(endpoint: Endpoint): void {
     const model = new RunnableModel(config, source, {
       weights: params.weights,
       device: params.device,
+      withoutArena,
       ...(params.threads === null ? {} : { threads: params.threads }),
     });
     const { spec } = model;
@@ -97,7 +100,7 @@ export function serveModels(endpoint: Endpoint): void {
   serveTalk(endpoint, opened);
 
   endpoint.handle(inferProbe, async ({ device }) => {
-    await selfTest({ device, alone: true });
+    await selfTest({ device, alone: true, withoutArena });
     return {};
   });
 

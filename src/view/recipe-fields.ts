@@ -139,6 +139,8 @@ export function wireProblemOf(problem: RecipeProblem): WireRecipeProblem {
 
 function belongs(problem: string, field: string): boolean {
   if (problem === field) return true;
+  // Prompts are written in the text alone; their faults are shown at what asks for them.
+  if (field === 'router.init' && problem.startsWith('router.prompts')) return true;
   // A fault of a whole group is shown at its first control; one below a list or map at the list's.
   const heads = ['expert_init.method', 'shared_expert.plan', 'router.init', 'output.dtype'];
   return heads.includes(field)

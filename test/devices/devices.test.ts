@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { cudaInstallSteps, DEVICES, whyNotRun, whyNotTried } from '../../src/devices/devices.ts';
+import { InferProcess } from '../../src/infer/client.ts';
 import { chooseDevice, probeDevice, runtimeFacts } from '../../src/infer/devices.ts';
 import { PLAIN } from '../../src/report/text.ts';
 import { devicesText } from '../../src/report/devices.ts';
@@ -127,6 +128,29 @@ describe('probing', () => {
     expect(state.available).toBe(false);
     expect(state.why).toContain('the process that tried it ended');
     expect(state.why).toContain('SIGABRT');
+  });
+
+  it('a crash while a model is opened is told with what may help', async () => {
+    const child = new InferProcess({ entry: script('crash-open', 'process.abort();') });
+    try {
+      await expect(child.open(tiny, { cacheFolder: folder, weights: 'stored' })).rejects.toMatchObject({
+        code: 'job-crashed',
+        place: { hint: expect.stringContaining('MOE_WITHOUT_ARENA=1') as string },
+      });
+    } finally {
+      await child.close();
+    }
+  });
+
+  it('MOE_WITHOUT_ARENA=1 gives the same numbers', async () => {
+    const run = () => cli(['logits', tiny, '--ids', '1,2,3', '--json'], { inferEntry });
+    const plain = await run();
+    vi.stubEnv('MOE_WITHOUT_ARENA', '1');
+    try {
+      expect((await run()).json()).toEqual(plain.json());
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('silence is a reason', async () => {

@@ -144,6 +144,9 @@ describe('recipe fields', () => {
     expect(fields.get('top_k')?.problems.map(({ code }) => code)).toEqual(['top-k-exceeds-experts']);
     expect(fields.get('expert_init.method')?.problems.length).toBeGreaterThan(0);
     expect(fields.get('experts')?.problems).toEqual([]);
+    const bare = fieldsOf('experts: 4\nrouter: {init: hidden}\n');
+    expect(bare.get('router.init')?.problems.map(({ code }) => code)).toEqual(['prompts-not-per-expert']);
+    expect(bare.get('router.std')?.disabled).toContain('length 1');
   });
 
   it('says what auto came to', async () => {
