@@ -28,26 +28,31 @@ export async function evalJob(params: EvalParams, context: JobContext): Promise<
   for (const note of loaded.tokenizer.notes) context.log('info', note);
   const journal = journalOf(out);
   if (!params.resume) await rm(journal, { force: true });
-  const { run, traces } = await withModels([path], params.device, context, async ({ models, device }) => {
-    const [model] = models;
-    if (model === undefined) throw new TypeError('nothing was opened');
-    // A dense model has nothing to trace; whoever asks for traces asks for them where there are any.
-    const trace = params.traces && model.facts.experts !== null;
-    const finished = await runEvaluation({
-      tasks: params.tasks,
-      data: data === null ? {} : { path: data },
-      scorer: model.scorer(evalTokenizer(loaded), { trace }),
-      model: { ...modelInfo(checkpoint, device), modelType: model.facts.modelType },
-      ...(limit === null ? {} : { limit }),
-      ...(numFewshot === null ? {} : { numFewshot }),
-      journal,
-      signal: context.signal,
-      onProgress: (event) => {
-        context.progress(progressOf(event));
-      },
-    });
-    return { run: finished, traces: trace ? await model.traceReport() : null };
-  });
+  const { run, traces, note } = await withModels(
+    [path],
+    params.device,
+    context,
+    async ({ models, device, note: aside }) => {
+      const [model] = models;
+      if (model === undefined) throw new TypeError('nothing was opened');
+      // A dense model has nothing to trace; whoever asks for traces asks for them where there are any.
+      const trace = params.traces && model.facts.experts !== null;
+      const finished = await runEvaluation({
+        tasks: params.tasks,
+        data: data === null ? {} : { path: data },
+        scorer: model.scorer(evalTokenizer(loaded), { trace }),
+        model: { ...modelInfo(checkpoint, device), modelType: model.facts.modelType },
+        ...(limit === null ? {} : { limit }),
+        ...(numFewshot === null ? {} : { numFewshot }),
+        journal,
+        signal: context.signal,
+        onProgress: (event) => {
+          context.progress(progressOf(event));
+        },
+      });
+      return { run: finished, traces: trace ? await model.traceReport() : null, note: aside };
+    },
+  );
   for (const note of run.notes) context.log('info', note);
   const partly = traces === null || run.resumed === 0 ? null : `${plural(run.resumed, 'request')} of an earlier run`;
   if (partly !== null) context.log('info', `${partly}: their tokens are not in the expert statistics`);
@@ -59,6 +64,7 @@ export async function evalJob(params: EvalParams, context: JobContext): Promise<
       ...(own as object),
       data: data ?? null,
       tasks_asked: params.tasks,
+      device_note: note,
       documents: documentsJson(run),
       ...(traces === null ? {} : { traces, traces_without: partly }),
     },

@@ -19,6 +19,8 @@ export function inferEntry(): string {
 export interface OpenedModels {
   readonly models: readonly RemoteModel[];
   readonly device: Exclude<DeviceChoice, 'auto'>;
+  /** Another device is used than was asked for: says so, and why. */
+  readonly note: string | null;
 }
 
 /** Opens the checkpoints at `paths`, runs `use` with them, and ends their process. */
@@ -37,10 +39,11 @@ export async function withModels<T>(
       for (const path of paths) models.push(await openModel(child, path, wanted, context));
     } catch (error) {
       if (wanted === 'cpu' || (error instanceof MoeError && error.kind === 'cancelled')) throw error;
-      context.log('warning', `Running on the CPU: "${wanted}" cannot be used here (${messageOf(error)})`);
-      return await withModels(paths, 'cpu', context, use);
+      const why = `"${wanted}" cannot run this model (${messageOf(error)}): the CPU is used`;
+      context.log('warning', why);
+      return await withModels(paths, 'cpu', context, (opened) => use({ ...opened, note: why }));
     }
-    return await use({ models, device: wanted });
+    return await use({ models, device: wanted, note });
   } finally {
     await child.close();
   }

@@ -29,7 +29,7 @@ export async function traceJob(params: TraceParams, context: JobContext): Promis
   }
   const total = texts.reduce((sum, { ids }) => sum + ids.length, 0);
   if (total === 0) throw new MoeError('usage', 'no-tokens', 'The texts have no tokens, so there is nothing to trace');
-  return withModels([path], params.device, context, async ({ models, device }) => {
+  return withModels([path], params.device, context, async ({ models, device, note }) => {
     const [model] = models;
     if (model === undefined) throw new TypeError('nothing was opened');
     const { experts, maxPositions } = model.facts;
@@ -56,6 +56,7 @@ export async function traceJob(params: TraceParams, context: JobContext): Promis
       total_evaluation_time_seconds: String((Date.now() - started) / 1000),
       moe_workbench: {
         engine: info.engine,
+        device_note: note,
         fingerprint: info.fingerprint,
         texts: texts.map(({ name, ids }) => ({ name, tokens: ids.length })),
         traces,

@@ -47,7 +47,7 @@ export function parseEvaluation(text: string, file: string): ParsedEvaluation {
     tool: source.startsWith('moe-workbench') ? source.replace('moe-workbench', 'MoE Workbench') : source,
     partial: textIn(own['partial']) ?? (imported.limit === null ? null : `limit ${String(imported.limit)}`),
     facts: factsOf(root, config, own, imported),
-    notes: [...imported.notes, ...textsIn(own['notes'])].slice(0, MAX_NOTES),
+    notes: [...imported.notes, ...textsIn([own['device_note']]), ...textsIn(own['notes'])].slice(0, MAX_NOTES),
     rows,
     subjects: subjectsOf(rows),
     documents: docs.length,
