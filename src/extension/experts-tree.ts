@@ -3,6 +3,8 @@ import * as vscode from 'vscode';
 import type { ExpertGrid, ExpertMetric, LayerExperts } from '../protocol/checkpoint.ts';
 import { COMMANDS } from './ids.ts';
 import { expertText, findings, flagWords, meanNorm } from './expert-words.ts';
+import { byNeed, loadOf, loadWords } from './expert-loads.ts';
+import type { ExpertLoad, ExpertLoads } from './expert-loads.ts';
 import type { Services } from './services.ts';
 import { t } from './words.ts';
 
@@ -32,7 +34,18 @@ export class ExpertsTree implements vscode.TreeDataProvider<Node> {
       this.changed.fire(undefined);
     };
     const { sessions } = this.services;
-    const listening = [sessions.onDidChangeActive(refresh), sessions.onDidChangeMetrics(refresh)];
+    const { loads } = this.services;
+    /** Shown at once without loads, and with them when they are read. */
+    const both = (): void => {
+      refresh();
+      const path = sessions.active?.session.path;
+      const before = path === undefined ? null : loads.peek(path);
+      if (path === undefined) return;
+      void loads.of(path).then((found) => {
+        if (found !== before) refresh();
+      });
+    };
+    const listening = [sessions.onDidChangeActive(both), sessions.onDidChangeMetrics(refresh), loads.onDidChange(both)];
     this.describe();
     return vscode.Disposable.from(
       view,
@@ -55,7 +68,17 @@ export class ExpertsTree implements vscode.TreeDataProvider<Node> {
     else if (unavailable !== null) message = unavailable;
     else if (grid?.identicalExpected === true)
       message = vscode.l10n.t('Freshly upcycled: identical experts are expected until training.');
+    const loads = this.loads();
+    if (loads !== null) {
+      const told = vscode.l10n.t('Loads: {0}. Dead, cold and busy experts come first.', loads.name);
+      message = message === '' ? told : `${message} ${told}`;
+    }
     this.view.message = message;
+  }
+
+  private loads(): ExpertLoads | null {
+    const path = this.services.sessions.active?.session.path;
+    return path === undefined ? null : this.services.loads.peek(path);
   }
 
   getChildren(node?: Node): Node[] {
@@ -67,16 +90,20 @@ export class ExpertsTree implements vscode.TreeDataProvider<Node> {
     const { layer, experts, shared } = node.row;
     const nodes: ExpertNode[] = Array.from({ length: experts }, (_, expert) => ({ kind: 'expert', layer, expert }));
     if (shared) nodes.push({ kind: 'expert', layer, expert: 'shared' });
-    return nodes;
+    const loads = this.loads();
+    return loads === null ? nodes : byNeed(nodes, loads, layer);
   }
 
   getTreeItem(node: Node): vscode.TreeItem {
     const session = this.services.sessions.active?.session;
     const grid = session?.grid ?? null;
     const layers = session?.metrics.layers;
-    if (node.kind === 'layer') return layerItem(node.row, layers?.get(node.row.layer), grid, session?.path ?? '');
+    const loads = this.loads();
+    if (node.kind === 'layer')
+      return layerItem(node.row, layers?.get(node.row.layer), grid, session?.path ?? '', loads);
     const known = layers?.get(node.layer);
-    return expertItem(node, known, grid, session?.path ?? '');
+    const load = loads === null ? null : loadOf(loads, node.layer, node.expert);
+    return expertItem(node, known, grid, session?.path ?? '', load);
   }
 }
 
@@ -85,6 +112,7 @@ function layerItem(
   known: LayerExperts | undefined,
   grid: ExpertGrid | null,
   path: string,
+  loads: ExpertLoads | null,
 ): vscode.TreeItem {
   const item = new vscode.TreeItem(vscode.l10n.t('Layer {0}', row.layer), vscode.TreeItemCollapsibleState.Collapsed);
   item.id = `${path}#${String(row.layer)}`;
@@ -94,6 +122,12 @@ function layerItem(
     bad > 0
       ? vscode.l10n.t('{0} of {1} experts flagged', bad, row.experts)
       : `${vscode.l10n.t('{0} experts', row.experts)}${mean === null ? '' : `, norm ${mean.toPrecision(4)}`}`;
+  const traced = loads?.traces.layers.find(({ layer }) => layer === row.layer);
+  if (traced !== undefined) {
+    const dead = traced.dead.length === 0 ? '' : `, ${vscode.l10n.t('{0} dead', traced.dead.length)}`;
+    const away = traced.maxVio === null ? '' : `, MaxVio ${traced.maxVio.toFixed(2)}`;
+    item.description += `${away}${dead}`;
+  }
   item.iconPath = new vscode.ThemeIcon('layers', bad > 0 ? new vscode.ThemeColor('list.warningForeground') : undefined);
   item.contextValue = 'layer';
   item.accessibilityInformation = { label: `Layer ${String(row.layer)}, ${item.description}` };
@@ -105,14 +139,16 @@ function expertItem(
   layer: LayerExperts | undefined,
   grid: ExpertGrid | null,
   path: string,
+  load: ExpertLoad | null,
 ): vscode.TreeItem {
   const title = node.expert === 'shared' ? vscode.l10n.t('Shared expert') : vscode.l10n.t('Expert {0}', node.expert);
   const item = new vscode.TreeItem(title);
   item.id = `${path}#${String(node.layer)}/${String(node.expert)}`;
   const metric = layer?.experts.find((one) => one.expert === node.expert);
-  const text = metric === undefined || layer === undefined ? '' : expertText(metric, meanNorm(layer));
+  const weights = metric === undefined || layer === undefined ? '' : expertText(metric, meanNorm(layer));
+  const text = [...(load === null ? [] : [loadWords(load)]), ...(weights === '' ? [] : [weights])].join(', ');
   item.description = text;
-  item.iconPath = iconOf(metric, grid);
+  item.iconPath = load?.state === 'dead' ? DEAD : iconOf(metric, grid);
   item.contextValue = 'expert';
   item.accessibilityInformation = {
     label: `${title} of layer ${String(node.layer)}${text === '' ? ', not computed yet' : `, ${text}`}`,
@@ -121,6 +157,8 @@ function expertItem(
   item.command = { command: COMMANDS.open, title: vscode.l10n.t('Show'), arguments: [node] };
   return item;
 }
+
+const DEAD = new vscode.ThemeIcon('circle-slash', new vscode.ThemeColor('list.warningForeground'));
 
 /** Shape and word carry the state; colour only repeats it. */
 function iconOf(metric: ExpertMetric | undefined, grid: ExpertGrid | null): vscode.ThemeIcon {

@@ -7,6 +7,7 @@ import { registerCommands } from './commands.ts';
 import { Diagnostics } from './diagnostics.ts';
 import { Decorations } from './decorations.ts';
 import { EvaluationHistory } from './evaluations.ts';
+import { ExpertLoadsReader } from './expert-loads.ts';
 import { ExpertsTree } from './experts-tree.ts';
 import { HeatmapView } from './heatmap-view.ts';
 import { VIEWS } from './ids.ts';
@@ -68,7 +69,7 @@ function assemble(context: vscode.ExtensionContext, log: vscode.LogOutputChannel
   editors.onViewer = (path) => {
     native.viewerMade(path);
   };
-  const history = new EvaluationHistory(vscode.Uri.joinPath(context.globalStorageUri, 'evaluations').fsPath);
+  const { history } = services;
   const checkpoints = new CheckpointsTree(services, files, history);
   const heatmap = new HeatmapView(services);
   const results = new ResultsEditors(services, editors, history);
@@ -131,5 +132,13 @@ function makeServices(context: vscode.ExtensionContext, log: vscode.LogOutputCha
       log[level === 'warning' ? 'warn' : level](message);
     },
   });
-  return { context, log, worker, sessions, jobs, recents: new Recents(context.globalState) };
+  const history = new EvaluationHistory(vscode.Uri.joinPath(context.globalStorageUri, 'evaluations').fsPath);
+  const loads = new ExpertLoadsReader({
+    worker,
+    history,
+    log: (message) => {
+      log.warn(message);
+    },
+  });
+  return { context, log, worker, sessions, jobs, recents: new Recents(context.globalState), history, loads };
 }
