@@ -20,7 +20,6 @@ import {
   workerEvaluationCompare,
   workerEvaluationLayer,
   workerEvaluationText,
-  workerExportTraces,
   workerSaveEvaluation,
 } from '../protocol/worker-eval.ts';
 import type { CheckpointEditors } from './checkpoint-editor.ts';
@@ -28,6 +27,7 @@ import { nameOf } from './checkpoint-session.ts';
 import { parentOf } from './dense-parent.ts';
 import { RESULTS_ENDING } from './evaluations.ts';
 import type { EvaluationHistory } from './evaluations.ts';
+import { exportTraces } from './export-traces.ts';
 import { COMMANDS } from './ids.ts';
 import { statusText } from './job-words.ts';
 import type { Services } from './services.ts';
@@ -240,7 +240,7 @@ export class ResultsHost {
         return path !== null;
       }
       case 'exportTraces':
-        return this.exportTraces(argument === 'csv' ? 'csv' : 'json');
+        return exportTraces(services, file, argument === 'csv' ? 'csv' : 'json');
     }
   }
 
@@ -254,26 +254,6 @@ export class ResultsHost {
     if (resolve(to.fsPath) !== this.file)
       await this.parts.services.worker.request(workerSaveEvaluation, { file: this.file, to: to.fsPath });
     await this.parts.show(to.fsPath);
-    return true;
-  }
-
-  private async exportTraces(format: 'json' | 'csv'): Promise<boolean> {
-    const name = `${this.state.name} experts`;
-    const folder = suggestedFolder() ?? dirname(this.file);
-    const to = await vscode.window.showSaveDialog({
-      title: format === 'csv' ? vscode.l10n.t('New Folder for the CSV Files') : vscode.l10n.t('Save Expert Statistics'),
-      defaultUri: vscode.Uri.file(join(folder, format === 'csv' ? name : `${name}.json`)),
-    });
-    if (to === undefined) return false;
-    const { files } = await this.parts.services.worker.request(workerExportTraces, {
-      file: this.file,
-      to: to.fsPath,
-      format,
-    });
-    vscode.window.setStatusBarMessage(
-      vscode.l10n.t('Written: {0}', files.map((one) => basename(one)).join(', ')),
-      5000,
-    );
     return true;
   }
 }

@@ -7,6 +7,7 @@ import type { viewerCommand } from '../protocol/viewer.ts';
 import type { ParamsOf } from '../protocol/define.ts';
 import type { CheckpointSession } from './checkpoint-session.ts';
 import { isErrorAction } from './error-actions.ts';
+import { exportTraces } from './export-traces.ts';
 import { COMMANDS } from './ids.ts';
 import type { Services } from './services.ts';
 
@@ -66,6 +67,16 @@ export async function runViewerCommand(
     }
     case 'copyDiagnostics':
       return run(COMMANDS.copyDiagnostics, uri);
+    case 'trace':
+      return run(COMMANDS.trace, uri);
+    case 'openResults': {
+      const loads = await services.loads.of(session.path);
+      return loads !== null && run(COMMANDS.openResults, vscode.Uri.file(loads.file));
+    }
+    case 'exportTraces': {
+      const loads = await services.loads.of(session.path);
+      return loads !== null && exportTraces(services, loads.file, argument === 'csv' ? 'csv' : 'json');
+    }
     case 'errorAction':
       return errorAction(services, session, argument ?? '');
   }

@@ -1,6 +1,6 @@
 /** The host side of one checkpoint viewer: answers the page, follows the session. */
 import * as vscode from 'vscode';
-import { messageOf } from '../common/errors.ts';
+import { MoeError, messageOf } from '../common/errors.ts';
 import {
   workerExportNpy,
   workerLocate,
@@ -26,9 +26,12 @@ import {
   viewerSimilarity,
   viewerStats,
   viewerTensor,
+  viewerTraceLayer,
+  viewerTraces,
 } from '../protocol/viewer.ts';
 import type { ViewerPlace, ViewerState } from '../protocol/viewer.ts';
 import type { Endpoint } from '../protocol/host.ts';
+import { workerEvaluationLayer } from '../protocol/worker-eval.ts';
 import type { CheckpointSession } from './checkpoint-session.ts';
 import type { Services } from './services.ts';
 import type { ActiveViewer } from './sessions.ts';
@@ -70,6 +73,7 @@ export class ViewerHost {
       vscode.workspace.onDidGrantWorkspaceTrust(() => {
         this.tell();
       }),
+      services.loads.onDidChange(() => void this.findLoads()),
       panel.onDidChangeViewState(() => {
         this.follow();
         // What was sent while it was hidden is lost: the state goes whole again.
@@ -83,6 +87,14 @@ export class ViewerHost {
       }),
     );
     this.follow();
+    void this.findLoads();
+  }
+
+  /** Loads of experts are read after all else: most checkpoints have none. */
+  private async findLoads(): Promise<void> {
+    const { loads } = this.services;
+    const before = loads.peek(this.session.path);
+    if ((await loads.of(this.session.path)) !== before) this.tell();
   }
 
   private follow(): void {
@@ -97,7 +109,7 @@ export class ViewerHost {
   }
 
   private state(): ViewerState {
-    const { session } = this;
+    const { session, services } = this;
     return {
       generation: session.generation,
       name: session.name,
@@ -113,6 +125,7 @@ export class ViewerHost {
         autoStats: setting('view.autoStatistics'),
         unitBase: setting('view.sizeUnits') === 'binary' ? 1024 : 1000,
       },
+      traced: services.loads.peek(session.path)?.name ?? null,
       place: this.wanted,
     };
   }
@@ -160,6 +173,13 @@ export class ViewerHost {
     endpoint.handle(viewerSimilarity, (request, { signal, progress }) =>
       session.ask(workerSimilarity, request, { signal, onProgress: progress }),
     );
+    endpoint.handle(viewerTraces, async () => ({ traces: (await services.loads.of(session.path))?.traces ?? null }));
+    endpoint.handle(viewerTraceLayer, async ({ layer }, { signal }) => {
+      const file = (await services.loads.of(session.path))?.file;
+      if (file === undefined)
+        throw new MoeError('input', 'no-traces', vscode.l10n.t('Nothing is known of what these experts did'));
+      return services.worker.request(workerEvaluationLayer, { file, layer }, { signal });
+    });
     endpoint.handle(viewerPickParent, async () => ({
       path: await pickCheckpoint(vscode.l10n.t('Choose the Dense Parent')),
     }));

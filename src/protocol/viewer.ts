@@ -20,6 +20,7 @@ import {
 } from './checkpoint.ts';
 import { defineNotification, defineRequest } from './define.ts';
 import type { Of } from './define.ts';
+import { layerTraces, traceSummary } from './results.ts';
 import { count, errorPage, flag, nothing, num, text } from './wire.ts';
 
 export const viewerTab = z.enum(['overview', 'tensors', 'experts', 'compare']);
@@ -61,6 +62,8 @@ export const viewerState = z.object({
   /** The workspace is not trusted: viewing works, upcycling and jobs do not. */
   restricted: flag,
   settings: viewerSettings,
+  /** The evaluation or trace that tells what its experts did; null: none is known. */
+  traced: z.nullable(text),
   place: z.nullable(viewerPlace),
 });
 export type ViewerState = Of<typeof viewerState>;
@@ -101,6 +104,10 @@ export const viewerPickParent = defineRequest('viewer/pickParent', nothing, z.ob
   timeoutMs: null,
 });
 
+/** What its experts did, by the latest evaluation or trace; null: none. */
+export const viewerTraces = defineRequest('viewer/traces', nothing, z.object({ traces: z.nullable(traceSummary) }));
+export const viewerTraceLayer = defineRequest('viewer/traceLayer', z.object({ layer: count }), layerTraces);
+
 /** Puts text on the clipboard and says so to screen readers. */
 export const viewerCopy = defineRequest('viewer/copy', z.object({ text, what: text }), nothing);
 
@@ -123,6 +130,9 @@ export const viewerCommand = defineRequest(
       'reload',
       'copyPython',
       'copyDiagnostics',
+      'trace',
+      'openResults',
+      'exportTraces',
       'errorAction',
     ]),
     argument: z.nullable(text),

@@ -625,6 +625,25 @@ if (only.includes('viewer'))
     await shoot(tab, 'viewer-low');
   });
 
+if (only.includes('viewer')) {
+  await open('viewer', {}, async (tab, name) => {
+    await tab.click('#tab-experts');
+    const traces = tab.locator('moe-viewer-traces');
+    await traces.locator('moe-heat-map').first().waitFor();
+    check(`${name}: loads of the latest run`, (await textOf(traces)).includes('Dead experts: 1'), await textOf(traces));
+    await traces.locator('button.link').click();
+    await traces.locator('button', { hasText: 'Export JSON' }).click();
+    const commands = (await record(tab, 'commands')).join();
+    check(`${name}: its results and their export`, commands === 'openResults,exportTraces json', commands);
+  });
+  await open('viewer', { scenario: 'partial' }, async (tab, name) => {
+    await tab.click('#tab-experts');
+    const button = tab.locator('moe-viewer-traces vscode-button', { hasText: 'Trace Experts' });
+    await button.click();
+    check(`${name}: without a run, tracing is offered`, (await record(tab, 'commands')).join() === 'trace');
+  });
+}
+
 if (only.includes('results')) {
   await open('results', {}, async (tab, name) => {
     const text = await textOf(tab.locator('moe-results'));

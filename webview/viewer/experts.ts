@@ -28,6 +28,7 @@ import type { SavedView } from './state.ts';
 import { matrixSection } from './expert-matrix.ts';
 import type { ShownMatrix } from './expert-matrix.ts';
 import { layerSection, metricTable } from './expert-tables.ts';
+import './traces.ts';
 import { expertsStyles } from './experts-styles.ts';
 
 @customElement('moe-viewer-experts')
@@ -209,6 +210,7 @@ export class MoeViewerExperts extends LitElement {
       ${this.notices(grid)} ${this.map(grid, text)}
       ${layerSection(grid, text, layer, layer === null ? undefined : this.layers.get(layer), this.view.expert, change)}
       ${matrixSection(this.shownMatrix(change))}
+      <moe-viewer-traces class="wide" .viewer=${this.viewer} .endpoint=${this.endpoint}></moe-viewer-traces>
     </div>`;
   }
 

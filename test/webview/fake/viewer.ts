@@ -17,10 +17,13 @@ import {
   viewerSimilarity,
   viewerStats,
   viewerTensor,
+  viewerTraceLayer,
+  viewerTraces,
 } from '../../../src/protocol/viewer.ts';
 import type { ViewerPlace, ViewerState } from '../../../src/protocol/viewer.ts';
 import { MoeError } from '../../../src/common/errors.ts';
 import { HOSTILE } from './hostile.ts';
+import { layerTraces, TRACES } from './traces.ts';
 import { installHost, later, numbers, record, scenario } from './page-host.ts';
 import { FakeTree } from './tree.ts';
 
@@ -149,9 +152,15 @@ let state: ViewerState = {
   overview: kind === 'loading' || kind === 'failed' ? null : overview,
   restricted: kind === 'restricted',
   settings: { bins: 64, autoStats: kind !== 'manual', unitBase: 1000 },
+  traced: kind === 'default' ? 'smol-moe-8x2 copa 2026-11-26 08.20.11' : null,
   place: null,
 };
 
+host.handle(viewerTraces, () => ({ traces: TRACES }));
+host.handle(viewerTraceLayer, ({ layer }) => {
+  record.calls.push(`traces ${String(layer)}`);
+  return layerTraces(layer);
+});
 host.handle(viewerReady, () => state);
 host.handle(viewerRows, async ({ view, start, count }) => {
   record.calls.push(`rows ${String(start)}`);
