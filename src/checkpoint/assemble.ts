@@ -5,6 +5,7 @@ import type { Selection } from './select.ts';
 import type { CheckpointFile, Problem, SourceTensor } from './types.ts';
 import type { WeightFile } from './weight-file.ts';
 import { grouped } from '../common/errors.ts';
+import { counted } from '../common/words.ts';
 
 export interface Assembled {
   readonly tensors: Map<string, SourceTensor>;
@@ -150,7 +151,7 @@ class Duplicates {
         tensor: first,
         file: this.byName.get(first)?.[0] ?? kept,
         message:
-          `${grouped(names.length)} tensor(s) lie in more than one file (${listed(names)}); ` +
+          `${counted(names.length, 'tensor lies', 'tensors lie')} in more than one file (${listed(names)}); ` +
           `${first} is taken from ${kept}, and also lies in ${listed(this.byName.get(first) ?? [])}`,
         hint: 'Which copy holds is ambiguous: remove the wrong file, or rebuild the index.',
         details: namesDetail(names),
@@ -198,7 +199,7 @@ function checkIndex(
       code: 'index-tensor-missing',
       file: weightMap.get(absent[0] ?? '') ?? index.name,
       tensor: absent[0] ?? '',
-      message: `${grouped(absent.length)} tensor(s) of ${index.name} are not in the file that it names: ${listed(absent)}`,
+      message: `${counted(absent.length, 'tensor', 'tensors')} of ${index.name} ${absent.length === 1 ? 'is' : 'are'} not in the file that it names: ${listed(absent)}`,
       hint: 'Fetch the file again, or rebuild the index from the files.',
       details: namesDetail(absent),
     });
@@ -209,7 +210,7 @@ function checkIndex(
       code: 'index-wrong-file',
       file: index.name,
       tensor: elsewhere[0] ?? '',
-      message: `${grouped(elsewhere.length)} tensor(s) lie in another file than ${index.name} says: ${listed(elsewhere)}; of the first ${place}`,
+      message: `${counted(elsewhere.length, 'tensor lies', 'tensors lie')} in another file than ${index.name} says: ${listed(elsewhere)}; of the first ${place}`,
       hint: 'Rebuild the index from the files.',
       details: namesDetail(elsewhere),
     });
@@ -219,7 +220,7 @@ function checkIndex(
       severity: 'error',
       code: 'tensors-unreadable',
       file,
-      message: `${grouped(names.length)} tensor(s) that ${index.name} places in ${file} cannot be read: ${listed(names)}`,
+      message: `${counted(names.length, 'tensor', 'tensors')} that ${index.name} places in ${file} cannot be read: ${listed(names)}`,
       details: namesDetail(names),
     });
   }
@@ -244,7 +245,7 @@ function checkUnlistedTensors(
     code: 'unlisted-tensors',
     file: tensors.get(names[0] ?? '')?.file ?? indexName,
     tensor: names[0] ?? '',
-    message: `${grouped(names.length)} tensor(s) lie in the files but not in ${indexName}: ${listed(names)}`,
+    message: `${counted(names.length, 'tensor lies', 'tensors lie')} in the files but not in ${indexName}: ${listed(names)}`,
     hint: 'Rebuild the index from the files.',
     details: namesDetail(names),
   });

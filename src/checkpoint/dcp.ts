@@ -8,6 +8,7 @@ import type { JsonValue } from '../common/json.ts';
 import { isJsonObject } from '../common/json.ts';
 import type { Problem, SourceTensor, TensorPiece } from './types.ts';
 import type { WeightFile } from './weight-file.ts';
+import { counted } from '../common/words.ts';
 
 const KEY = 'DCP_SHARDING_INFO';
 
@@ -55,7 +56,7 @@ export function assembleDcp(
     problems.unshift({
       severity: 'info',
       code: 'dcp-shards',
-      message: `The folder holds DCP shards: ${grouped(pieces.size)} tensor(s) lie in pieces over ${grouped(files.length)} files`,
+      message: `The folder holds DCP shards: ${counted(pieces.size, 'tensor lies', 'tensors lie')} in pieces over ${counted(files.length, 'file', 'files')}`,
       hint: 'Consolidate them into whole tensors before using them as a source.',
     });
   }

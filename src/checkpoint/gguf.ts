@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { realpathSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { MoeError, grouped } from '../common/errors.ts';
+import { MoeError } from '../common/errors.ts';
 import type { JsonObject, JsonValue } from '../common/json.ts';
 import { modelCardFromGguf } from '../gguf/card.ts';
 import { configFromGguf } from '../gguf/config.ts';
@@ -16,6 +16,7 @@ import { isDtype } from 'safetensors-js';
 import { parseConfig } from './json-file.ts';
 import { MAX_NAMES, listed, namesDetail, problemOf, throwIfAborted } from './errors.ts';
 import type { Checkpoint, GgmlDtype, GgufAlias, Problem, Sidecar, SourceTensor, StorageDtype } from './types.ts';
+import { counted } from '../common/words.ts';
 
 const GGML_NAMES: ReadonlySet<string> = new Set<GgmlDtype>([
   'Q4_0',
@@ -127,17 +128,17 @@ function mapNames(scan: GgufScan, problems: Problem[]): Map<string, GgufAlias> {
       severity: 'info',
       code: 'gguf-composite',
       file,
-      message: `${grouped(composite.length)} Hugging Face tensor(s) are parts of larger stored ones (stacked experts, fused q/k/v): ${listed(composite)}`,
+      message: `${counted(composite.length, 'Hugging Face tensor is a part', 'Hugging Face tensors are parts')} of larger stored ones (stacked experts, fused q/k/v): ${listed(composite)}`,
       details: namesDetail(composite),
     });
   }
   const report = (severity: Problem['severity'], code: string, what: string, names: readonly string[]): void => {
     if (names.length === 0) return;
-    const message = `${grouped(names.length)} tensor(s) ${what} ${mapping.arch.name}: ${listed(names)}`;
+    const message = `${counted(names.length, 'tensor is', 'tensors are')} ${what} ${mapping.arch.name}: ${listed(names)}`;
     problems.push({ severity, code, file, tensor: names[0] ?? '', message, details: namesDetail(names) });
   };
-  report('warning', 'gguf-unknown-tensor', 'are not of the architecture', mapping.unknown);
-  report('error', 'missing-tensors', 'are missing for the architecture', mapping.missing);
+  report('warning', 'gguf-unknown-tensor', 'not of the architecture', mapping.unknown);
+  report('error', 'missing-tensors', 'missing for the architecture', mapping.missing);
   return aliases;
 }
 

@@ -8,6 +8,7 @@ import { wantedTensors } from '../inspect/wanted.ts';
 import { textSection } from '../inspect/moe-config.ts';
 import { listed, namesDetail } from './errors.ts';
 import type { CheckpointFile, Problem, SourceTensor } from './types.ts';
+import { counted } from '../common/words.ts';
 
 const TORCH_DTYPES: ReadonlyMap<string, Dtype> = new Map([
   ['float32', 'F32'],
@@ -70,7 +71,7 @@ export function planOnlyTensors(
       severity: 'info',
       code: 'index-tensor-unknown',
       ...(index === null ? {} : { file: index.name }),
-      message: `${grouped(unknown.length)} tensor(s) of the index have no shape by the config and are left out: ${listed(unknown)}`,
+      message: `${counted(unknown.length, 'tensor of the index has', 'tensors of the index have')} no shape by the config and ${unknown.length === 1 ? 'is' : 'are'} left out: ${listed(unknown)}`,
       details: namesDetail(unknown),
     });
   }
@@ -80,7 +81,7 @@ export function planOnlyTensors(
       code: 'missing-tensors',
       ...(index === null ? {} : { file: index.name }),
       tensor: absent[0] ?? '',
-      message: `${grouped(absent.length)} tensor(s) that config.json asks for are not in the index: ${listed(absent)}`,
+      message: `${counted(absent.length, 'tensor that config.json asks for is', 'tensors that config.json asks for are')} not in the index: ${listed(absent)}`,
       hint: 'Check that config.json and the index are of the same model.',
       details: namesDetail(absent),
     });

@@ -14,6 +14,7 @@ import { duplicateExperts } from './duplicates.ts';
 import { compareHead } from './head.ts';
 import { isScanned, newFindings, scannerOf } from './scan-values.ts';
 import type { ValueFindings } from './scan-values.ts';
+import { counted } from '../common/words.ts';
 
 export interface DoctorProgress {
   readonly bytesDone: number;
@@ -114,7 +115,7 @@ async function scanValues(cp: Checkpoint, reader: RangeReader, onProgress: Docto
       severity: 'info',
       code: 'all-zero',
       tensor: zeros[0] ?? '',
-      message: `${grouped(zeros.length)} weight(s) are all zeros, first ${zeros[0] ?? ''}: meant for silent experts and zero routers, otherwise a sign of an unfinished write`,
+      message: `${counted(zeros.length, 'weight is', 'weights are')} all zeros, first ${zeros[0] ?? ''}: meant for silent experts and zero routers, otherwise a sign of an unfinished write`,
       details: { tensors: zeros.slice(0, 1000), count: zeros.length },
     });
   }
@@ -123,7 +124,7 @@ async function scanValues(cp: Checkpoint, reader: RangeReader, onProgress: Docto
       severity: 'info',
       code: 'values-not-checked',
       tensor: unscanned[0] ?? '',
-      message: `${grouped(unscanned.length)} tensor(s) are of quantised types whose values are not checked`,
+      message: `${counted(unscanned.length, 'tensor is of a quantised type', 'tensors are of quantised types')} whose values are not checked`,
     });
   }
   return { problems, checked: { tensors: tensors.length, bytes, values } };
@@ -168,7 +169,7 @@ function badValues(tensor: SourceTensor, { nan, infinite, first }: ValueFindings
     file: tensor.file,
     tensor: tensor.name,
     byte: tensor.begin + first * unit,
-    message: `${tensor.name} has ${what} value(s), the first at ${where}`,
+    message: `${tensor.name} has ${what} ${nan + infinite === 1 ? 'value' : 'values'}, the first at ${where}`,
     ...(meant
       ? {}
       : { hint: 'Training diverged or the file is damaged: use an earlier checkpoint or fetch the file again.' }),

@@ -53,7 +53,7 @@ export async function duplicateExperts(
     problems.push({
       severity: 'info',
       code: 'experts-identical',
-      message: `All ${String(all)} experts are equal byte for byte in layer(s) ${ranges(equalLayers)}: expected at step 0 after copy upcycling, not after training`,
+      message: `All ${String(all)} experts are equal byte for byte in ${equalLayers.length === 1 ? 'layer' : 'layers'} ${ranges(equalLayers)}: expected at step 0 after copy upcycling, not after training`,
       details: { layers: equalLayers.slice(0, 1000) },
     });
   }

@@ -12,6 +12,7 @@ import { archOf } from './names.ts';
 import { ropeOf } from './rope.ts';
 import type { RopeSettings } from './rope.ts';
 import type { GgufHeader, GgufNote } from './types.ts';
+import { counted } from '../common/words.ts';
 
 export interface GgufConfig {
   /** Plain JSON: the content of config.json. */
@@ -72,7 +73,7 @@ export function configFromGguf(header: GgufHeader): GgufConfig {
     notes.push({
       severity: 'warning',
       code: 'gguf-keys-unused',
-      message: `${ignored.length} setting(s) of the architecture have no place in this config: ${ignored.slice(0, 12).join(', ')}`,
+      message: `${counted(ignored.length, 'setting of the architecture has', 'settings of the architecture have')} no place in this config: ${ignored.slice(0, 12).join(', ')}`,
       hint: 'Compare with the original config.json if the model behaves differently.',
     });
   }

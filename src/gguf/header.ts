@@ -10,6 +10,7 @@ import type { GgmlType } from './ggml-types.ts';
 import type { GgufHeader, GgufNote, GgufTensor, GgufValue } from './types.ts';
 import { readValue, typeNameOf } from './values.ts';
 import type { ValueBudget } from './values.ts';
+import { counted } from '../common/words.ts';
 
 const MAX_KEYS = 100_000;
 const MAX_TENSORS = 1_000_000;
@@ -236,7 +237,7 @@ function readMetadata(cursor: GgufCursor, draft: Draft): void {
         severity: 'warning',
         code: 'gguf-not-utf8',
         field: key,
-        message: `${budget.lossy - lossyBefore} string(s) of "${key}" are not UTF-8; U+FFFD stands for the bytes that are not`,
+        message: `${counted(budget.lossy - lossyBefore, 'string', 'strings')} of "${key}" ${budget.lossy - lossyBefore === 1 ? 'is' : 'are'} not UTF-8; U+FFFD stands for the bytes that are not`,
       });
     }
   }
@@ -391,7 +392,11 @@ function checkData(cursor: GgufCursor, draft: Draft): void {
   cursor.place = {};
   const trailing = cursor.size - end;
   if (holes > 0)
-    draft.notes.push({ severity: 'info', code: 'gguf-holes', message: `${holes} gap(s) between tensors are not used` });
+    draft.notes.push({
+      severity: 'info',
+      code: 'gguf-holes',
+      message: `${counted(holes, 'gap between tensors is', 'gaps between tensors are')} not used`,
+    });
   if (sorted.length > 0 && trailing >= draft.alignment) {
     draft.notes.push({
       severity: 'info',

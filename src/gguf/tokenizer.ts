@@ -12,6 +12,7 @@ import type { Special, TokenizerJson } from './tokenizer-json.ts';
 import type { GgufHeader, GgufNote } from './types.ts';
 import { TokenType, readVocabulary } from './vocabulary.ts';
 import type { Vocabulary } from './vocabulary.ts';
+import { counted } from '../common/words.ts';
 
 export interface GgufTokenizer {
   /** File name → content. Without tokenizer.json where the tokenizer could not be rebuilt. */
@@ -103,7 +104,7 @@ function buildBpe(metadata: Metadata, vocabulary: Vocabulary, notes: GgufNote[])
       severity: 'warning',
       code: 'gguf-tokenizer-merges',
       field: 'tokenizer.ggml.merges',
-      message: `${grouped(broken)} merge(s) are not two parts with a space between; they are left out`,
+      message: `${counted(broken, 'merge is', 'merges are')} not two parts with a space between, and left out`,
     });
   }
   return bpeTokenizer(vocabulary, pairs, pre, edgesOf(metadata, vocabulary, pre.addBos, notes));

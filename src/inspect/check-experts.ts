@@ -10,6 +10,7 @@ import { ALL_PARTS } from './facts.ts';
 import type { Facts, LayerFacts } from './facts.ts';
 import { modelTypeOf, normTopkProb, textSection } from './moe-config.ts';
 import type { MoeConfig } from './moe-config.ts';
+import { counted } from '../common/words.ts';
 
 /** All checks that concern experts. `config` may be null (a lone file). */
 export function checkExperts(
@@ -57,7 +58,7 @@ function checkHoles(layers: readonly LayerFacts[], moe: MoeConfig | null, cp: Ch
     problems.push({
       severity: 'error',
       code: 'missing-experts',
-      message: `${grouped(count)} expert(s) are missing or incomplete: ${listed(holes)}`,
+      message: `${counted(count, 'expert is', 'experts are')} missing or incomplete: ${listed(holes)}`,
       hint: 'Fetch the missing weights.',
       details: { experts: holes, count },
     });
@@ -130,7 +131,7 @@ function checkCounts(layers: readonly LayerFacts[], moe: MoeConfig | null, cp: C
       severity: 'error',
       code: 'experts-mismatch',
       file: 'config.json',
-      message: `config.json has ${moe.fields.experts} ${String(moe.experts)}, the files hold ${String(experts)} experts in layer(s) ${listed(of.map(String))}`,
+      message: `config.json has ${moe.fields.experts} ${String(moe.experts)}, the files hold ${String(experts)} experts in ${of.length === 1 ? 'layer' : 'layers'} ${listed(of.map(String))}`,
       hint: `Correct ${moe.fields.experts} in config.json, or fetch the weights that belong to it.`,
       details: { field: moe.fields.experts, config: moe.experts, tensors: experts },
     });

@@ -10,6 +10,7 @@ import { parseTensorName } from './expert-names.ts';
 import { configInteger } from './moe-config.ts';
 import { HIDDEN, LAYERS, VOCAB, shapeByRole, wantedTensors } from './wanted.ts';
 import type { Wanted } from './wanted.ts';
+import { counted } from '../common/words.ts';
 
 /** All checks of tensors against the config. `cp.format` gguf has its own names, which its reader checks. */
 export function checkTensors(cp: Checkpoint, config: JsonObject, facts: Facts): Problem[] {
@@ -66,7 +67,7 @@ function compare(cp: Checkpoint, wanted: readonly ExpectedTensor[], facts: Facts
       severity: 'warning',
       code: 'unexpected-tensors',
       tensor: strangers[0] ?? '',
-      message: `${grouped(strangers.length)} tensor(s) are not of a model with this config, and loaders leave them out: ${listed(strangers)}`,
+      message: `${counted(strangers.length, 'tensor is', 'tensors are')} not of a model with this config, and loaders leave ${strangers.length === 1 ? 'it' : 'them'} out: ${listed(strangers)}`,
       hint: 'Check that config.json and the weights are of the same model.',
       details: namesDetail(strangers),
     });
@@ -100,7 +101,7 @@ function missingProblem(missing: readonly string[]): Problem {
     severity: 'error',
     code: 'missing-tensors',
     tensor: missing[0] ?? '',
-    message: `${grouped(missing.length)} tensor(s) that config.json asks for are in no file: ${listed(missing)}`,
+    message: `${counted(missing.length, 'tensor that config.json asks for is', 'tensors that config.json asks for are')} in no file: ${listed(missing)}`,
     hint: 'A loader would leave them at random values: fetch the missing weights, or correct config.json.',
     details: namesDetail(missing),
   };
@@ -118,7 +119,7 @@ function shapeProblem(
     severity: 'error',
     code: 'shape-mismatch',
     ...(first === undefined ? {} : { tensor: first.name, file: first.has.file }),
-    message: `${grouped(misshapen.length)} tensor(s) have another shape than config.json gives them: ${text}`,
+    message: `${counted(misshapen.length, 'tensor has', 'tensors have')} another shape than config.json gives: ${text}`,
     hint: 'Correct config.json, or fetch the weights that belong to it.',
     details: {
       count: misshapen.length,
@@ -202,7 +203,7 @@ function checkLayers(config: JsonObject, facts: Facts, namedOneByOne: boolean): 
     problems.push({
       severity: 'info',
       code: 'mtp-layers',
-      message: `Layer(s) ${extra.join(', ')} are for multi-token prediction (num_nextn_predict_layers ${String(predicted)})`,
+      message: `${extra.length === 1 ? 'Layer' : 'Layers'} ${extra.join(', ')} ${extra.length === 1 ? 'is' : 'are'} for multi-token prediction (num_nextn_predict_layers ${String(predicted)})`,
     });
   } else if (extra.length > 0) {
     problems.push({

@@ -5,6 +5,7 @@ import type { Checkpoint, Problem, Sidecar } from '../checkpoint/types.ts';
 import { MoeError, grouped, messageOf } from '../common/errors.ts';
 import type { Facts } from './facts.ts';
 import { tokenIds } from './tokenizer-ids.ts';
+import { counted } from '../common/words.ts';
 
 /** Far above any tokenizer (the largest are about 35 MB). */
 const MAX_BYTES = 512 * 2 ** 20;
@@ -80,7 +81,7 @@ function beyondRows(
     code: 'token-ids-beyond-embedding',
     file,
     tensor,
-    message: `${grouped(beyond.count)} token(s) have ids that the embedding has no row for (${grouped(rows)} rows, highest id ${grouped(highest)}); the first is ${which}`,
+    message: `${counted(beyond.count, 'token has an id', 'tokens have ids')} that the embedding has no row for (${grouped(rows)} rows, highest id ${grouped(highest)}); the first is ${which}`,
     hint: 'Tokenizer and weights are not of the same model, or the embedding was not resized after tokens were added.',
     details: { rows, highestId: highest, count: beyond.count },
   };

@@ -1,6 +1,5 @@
 /** The report about a checkpoint: what it is, counted from the files, and what is wrong with it. */
 import type { Checkpoint, Problem } from '../checkpoint/types.ts';
-import { grouped } from '../common/errors.ts';
 import { checkExperts } from './check-experts.ts';
 import { checkTensors } from './check-tensors.ts';
 import { checkTokenizer } from './check-tokenizer.ts';
@@ -11,6 +10,7 @@ import type { Facts } from './facts.ts';
 import { configInteger, modelTypeOf, readMoeConfig } from './moe-config.ts';
 import { judgeTie } from './tie.ts';
 import { LAYERS } from './wanted.ts';
+import { counted } from '../common/words.ts';
 
 /** The contract of `inspect --json`; members may be added, none changes. */
 export interface InspectReport {
@@ -121,7 +121,7 @@ function countNotes(facts: Facts, storedTwice: boolean): Problem[] {
       severity: 'info',
       code: 'buffers-not-counted',
       tensor: facts.buffers.names[0] ?? '',
-      message: `${grouped(facts.buffers.elements)} value(s) in ${grouped(facts.buffers.names.length)} tensor(s) are buffers (${facts.buffers.names[0] ?? ''}…) and not counted as parameters`,
+      message: `${counted(facts.buffers.elements, 'value', 'values')} in ${counted(facts.buffers.names.length, 'tensor', 'tensors')} are buffers (${facts.buffers.names[0] ?? ''}…) and not counted as parameters`,
     });
   }
   if (facts.quantised.length > 0) {
@@ -129,7 +129,7 @@ function countNotes(facts: Facts, storedTwice: boolean): Problem[] {
       severity: 'info',
       code: 'quantised-count',
       tensor: facts.quantised[0] ?? '',
-      message: `${grouped(facts.quantised.length)} tensor(s) hold quantised weights (${facts.quantised[0] ?? ''}…): parameters are counted as stored, not as the weights they stand for, and shapes are not compared with the config`,
+      message: `${counted(facts.quantised.length, 'tensor holds', 'tensors hold')} quantised weights (${facts.quantised[0] ?? ''}…): parameters are counted as stored, not as the weights they stand for, and shapes are not compared with the config`,
     });
   }
   if (facts.attentionExperts.length > 0) {
@@ -137,7 +137,7 @@ function countNotes(facts: Facts, storedTwice: boolean): Problem[] {
       severity: 'warning',
       code: 'attention-experts',
       tensor: facts.attentionExperts[0] ?? '',
-      message: `${grouped(facts.attentionExperts.length)} tensor(s) are experts of the attention (${facts.attentionExperts[0] ?? ''}…): they are counted as always active`,
+      message: `${counted(facts.attentionExperts.length, 'tensor is an expert', 'tensors are experts')} of the attention (${facts.attentionExperts[0] ?? ''}…), counted as always active`,
     });
   }
   if (storedTwice) {

@@ -6,6 +6,7 @@ import { MoeError, grouped } from '../common/errors.ts';
 import { readDense } from '../families/index.ts';
 import type { DenseFamily, DenseSpec, ExpectedTensor } from '../families/index.ts';
 import type { Expr } from './expr.ts';
+import { counted } from '../common/words.ts';
 
 /** Buffers that old code saved and that hold no weights. */
 const DROPPABLE = /(^|\.)(rotary_emb\.inv_freq|masked_bias|rope_freqs\.weight|rope_factors_(long|short)\.weight)$/;
@@ -148,7 +149,7 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
     throw new MoeError(
       'input',
       'tensors-missing',
-      `${grouped(missing.length)} tensor(s) that a ${family.modelType} checkpoint must have are not there: ${describe(missing)}`,
+      `${counted(missing.length, 'tensor', 'tensors')} that a ${family.modelType} checkpoint must have ${missing.length === 1 ? 'is' : 'are'} not there: ${describe(missing)}`,
       {
         ...(missing[0] === undefined ? {} : { tensor: missing[0] }),
         hint: firstProblem === undefined ? 'Run `doctor` on the checkpoint.' : firstProblem.message,
@@ -175,7 +176,7 @@ export function readParent(checkpoint: Checkpoint, from: number): Parent {
     throw new MoeError(
       'input',
       'tensors-unexpected',
-      `${grouped(unexpected.length)} tensor(s) are not part of a ${family.modelType} model with this config: ${describe(unexpected)}`,
+      `${counted(unexpected.length, 'tensor is', 'tensors are')} not part of a ${family.modelType} model with this config: ${describe(unexpected)}`,
       {
         ...(unexpected[0] === undefined ? {} : { tensor: unexpected[0] }),
         hint: 'An upcycle leaves nothing out silently. Correct config.json (biases, model_type) or remove these tensors first.',

@@ -29,6 +29,7 @@ import type { ProgressListener } from '../write/progress.ts';
 import { requireSpace } from '../write/space.ts';
 import { recover } from './recover.ts';
 import type { Recovered } from './recover.ts';
+import { counted } from '../common/words.ts';
 
 export interface RevertOptions {
   /** Which parent to rebuild: 0 is the base. */
@@ -92,7 +93,7 @@ function prepare(manifest: Manifest, folder: string, parent: number): Prepared {
     throw new MoeError(
       'usage',
       'no-such-parent',
-      `The output was made from ${String(manifest.sources.length)} checkpoint(s); there is no number ${String(parent)}.`,
+      `The output was made from ${counted(manifest.sources.length, 'checkpoint', 'checkpoints')}; there is no number ${String(parent)}.`,
     );
   }
   const recovered = recover(manifest, planContents(manifest.plan), folder, parent);

@@ -4,6 +4,7 @@ import { grouped } from '../common/errors.ts';
 import { routerInWords } from '../recipe/types.ts';
 import type { Plan } from '../plan/types.ts';
 import { TOOL_NAME, TOOL_VERSION } from './version.ts';
+import { counted } from '../common/words.ts';
 
 export interface CardInput {
   readonly plan: Plan;
@@ -95,7 +96,7 @@ export function modelCard(input: CardInput): string {
     `| Parameters | ${grouped(target.parameters.total)} total, ${grouped(target.parameters.active)} active per token |`,
     `| Dense source | ${grouped(plan.source.parameters)} parameters (${plan.source.modelType}) |`,
     `| Experts | ${initInWords(plan)} |`,
-    `| Granularity | ${String(recipe.granularity)} expert(s) per dense feed-forward network |`,
+    `| Granularity | ${counted(recipe.granularity, 'expert', 'experts')} per dense feed-forward network |`,
     `| Router | ${routerInWords(recipe)}, ${recipe.router.order} |`,
     `| Seed | ${String(recipe.seed)} |`,
     `| Function | **${plan.exactness.class}**: ${plan.exactness.reason} |`,

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError, grouped } from '../common/errors.ts';
 import type { SourceSet } from '../evaluate/index.ts';
 import type { Plan } from '../plan/types.ts';
+import { counted } from '../common/words.ts';
 
 /** Throws `source-mismatch` or `source-plan-only` unless every tensor that the plan reads is there as planned. */
 export function checkSources(plan: Plan, checkpoints: readonly Checkpoint[]): void {
@@ -11,7 +12,7 @@ export function checkSources(plan: Plan, checkpoints: readonly Checkpoint[]): vo
     throw new MoeError(
       'input',
       'source-mismatch',
-      `The plan reads ${String(plan.sources.length)} checkpoint(s), ${String(checkpoints.length)} were given.`,
+      `The plan reads ${counted(plan.sources.length, 'checkpoint', 'checkpoints')}, ${counted(checkpoints.length, 'was', 'were')} given.`,
     );
   }
   plan.sources.forEach((source, from) => {

@@ -80,7 +80,7 @@ describe('values that are not finite', () => {
       tensor: 'model.layers.1.mlp.gate_proj.weight',
       details: { nan: 1, infinite: 2, first: 25 },
     });
-    expect(found.message).toContain('1 NaN and 2 infinite value(s), the first at index [3, 1]');
+    expect(found.message).toContain('1 NaN and 2 infinite values, the first at index [3, 1]');
     expect(readFileSync(join(folder, 'model.safetensors')).readFloatLE(found.byte)).toBeNaN();
   });
 
