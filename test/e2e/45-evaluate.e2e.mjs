@@ -213,6 +213,44 @@ export const tests = [
       );
       assert.equal(domains, 3);
       await w.shot('trace');
+      // The checkpoint's own views know of it: viewer, Experts, and the history below the checkpoint.
+      await view.locator('h1 button.link').click();
+      const viewer = await w.view('viewer');
+      await openTab(viewer, 'experts');
+      await w.until(
+        'what the routers did, in the viewer',
+        () => seen(viewer.locator('moe-viewer-traces'), { timeout: 3000 }),
+        (is) => is.includes('4 experts, top-2.'),
+      );
+      await w.activity().click();
+      await w.until(
+        'the balance of every layer in the Experts view',
+        () => w.treeRows('Experts'),
+        (rows) => rows.length === 8 && rows.every((row) => /MaxVio \d\.\d\d/.test(row)),
+      );
+      const layer = w.pane('Experts').locator('.monaco-list-row').first();
+      await layer.click();
+      await w.page.keyboard.press('ArrowRight');
+      const loads = await w.until(
+        'the load of every expert',
+        async () => (await w.treeRows('Experts')).flatMap((row) => /load ([\d.]+) %/.exec(row)?.[1] ?? []).map(Number),
+        (all) => all.length === 4,
+      );
+      assert.ok(Math.abs(loads.reduce((x, y) => x + y, 0) - 100) < 0.5, `loads ${loads}`);
+      assert.deepEqual(
+        loads,
+        [...loads].sort((x, y) => y - x),
+        'the busiest expert stands first',
+      );
+      await w.pane('Checkpoints').locator('.monaco-list-row').filter({ hasText: 'moe' }).first().click();
+      await w.page.keyboard.press('ArrowRight');
+      await w.until(
+        'the history of the checkpoint',
+        () => w.treeRows('Checkpoints'),
+        (rows) =>
+          rows.some((row) => /^Evaluations ?1/.test(row)) && rows.some((row) => row.startsWith('trace of prose')),
+      );
+      await w.shot('trace-views');
     },
   },
 ];
