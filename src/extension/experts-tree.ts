@@ -70,7 +70,7 @@ export class ExpertsTree implements vscode.TreeDataProvider<Node> {
       message = vscode.l10n.t('Freshly upcycled: identical experts are expected until training.');
     const loads = this.loads();
     if (loads !== null) {
-      const told = vscode.l10n.t('Loads: {0}. Dead, cold and busy experts come first.', loads.name);
+      const told = vscode.l10n.t('Loads of the latest run: dead, cold and busy ones first.');
       message = message === '' ? told : `${message} ${told}`;
     }
     this.view.message = message;
