@@ -12,7 +12,7 @@ import { deviceSetting } from './settings.ts';
 /** More text than this is traced in part: it says so before. */
 const TRACE_TOKENS = 20_000;
 
-export function evaluateCommands({ services, files, history, results }: CommandParts): CommandTable {
+export function evaluateCommands({ services, files, history, results, playgrounds }: CommandParts): CommandTable {
   /** What was clicked, else what is looked at, else what the user chooses. */
   const target = async (argument: unknown, title: string): Promise<string | null> => {
     const uri = uriOf(argument);
@@ -44,6 +44,11 @@ export function evaluateCommands({ services, files, history, results }: CommandP
       const out = await history.begin(path, nameOf(path), what);
       await services.jobs.add({ kind: 'trace', path, texts, limit: TRACE_TOKENS, device: deviceSetting(), out });
       await results.show(out);
+    },
+    playground: async (argument) => {
+      services.jobs.requireTrust();
+      const path = await target(argument, vscode.l10n.t('Open Playground'));
+      if (path !== null) playgrounds.show(path);
     },
     openResults: async (argument) => {
       const given = uriOf(argument)?.fsPath;

@@ -10,6 +10,7 @@ import type { EvaluationHistory } from './evaluations.ts';
 import type { HeatmapView } from './heatmap-view.ts';
 import { COMMANDS } from './ids.ts';
 import type { PlanEditors } from './plan-editor.ts';
+import type { Playgrounds } from './playground.ts';
 import type { ResultsEditors } from './results-editor.ts';
 import type { Services } from './services.ts';
 import type { TextDocuments } from './text-documents.ts';
@@ -27,6 +28,7 @@ export interface CommandParts {
   readonly files: WorkspaceFiles;
   readonly history: EvaluationHistory;
   readonly results: ResultsEditors;
+  readonly playgrounds: Playgrounds;
 }
 
 export type CommandName = keyof typeof COMMANDS;

@@ -8,6 +8,7 @@ export const VIEW_TYPES = {
   plan: 'moe.plan',
   compare: 'moe.compare',
   results: 'moe.results',
+  playground: 'moe.playground',
 } as const;
 
 export const VIEWS = {
@@ -59,6 +60,7 @@ export const COMMANDS = {
   openSettings: 'moe.openSettings',
   evaluate: 'moe.evaluate',
   trace: 'moe.trace',
+  playground: 'moe.playground',
   openResults: 'moe.openResults',
   removeEvaluation: 'moe.removeEvaluation',
   focusJobs: 'moe.focusJobs',

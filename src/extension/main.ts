@@ -16,6 +16,7 @@ import { JobsTree } from './jobs-tree.ts';
 import { CompareEditors } from './compare-editor.ts';
 import { NativeCompare } from './native-compare.ts';
 import { PlanEditors } from './plan-editor.ts';
+import { Playgrounds } from './playground.ts';
 import { Recents } from './recents.ts';
 import { registerRecipeLanguage } from './recipe-language.ts';
 import { ResultsEditors } from './results-editor.ts';
@@ -73,7 +74,20 @@ function assemble(context: vscode.ExtensionContext, log: vscode.LogOutputChannel
   const checkpoints = new CheckpointsTree(services, files, history);
   const heatmap = new HeatmapView(services);
   const results = new ResultsEditors(services, editors, history);
-  const parts = { services, editors, texts, plans, comparisons, checkpoints, heatmap, files, history, results };
+  const playgrounds = new Playgrounds(services, editors);
+  const parts = {
+    services,
+    editors,
+    texts,
+    plans,
+    comparisons,
+    checkpoints,
+    heatmap,
+    files,
+    history,
+    results,
+    playgrounds,
+  };
   context.subscriptions.push(
     log,
     files.register(),
@@ -81,6 +95,7 @@ function assemble(context: vscode.ExtensionContext, log: vscode.LogOutputChannel
     plans.register(),
     comparisons.register(),
     results.register(),
+    playgrounds.register(),
     texts.register(),
     vscode.window.registerTreeDataProvider(VIEWS.checkpoints, checkpoints),
     new ExpertsTree(services).register(VIEWS.experts),

@@ -5,7 +5,7 @@ import type { Endpoint } from '../protocol/host.ts';
 import { pageHtml } from './page-html.ts';
 import type { Services } from './services.ts';
 
-export type PageName = 'viewer' | 'planner' | 'compare' | 'heatmap' | 'results';
+export type PageName = 'viewer' | 'planner' | 'compare' | 'heatmap' | 'results' | 'playground';
 
 /** Fills the webview with a page and connects to it. Listen to the endpoint before anything else: the page asks at once. */
 export function openPage(webview: vscode.Webview, page: PageName, title: string, services: Services): Endpoint {

@@ -206,6 +206,8 @@ export interface RemoteGenerateOptions {
   readonly stop: readonly number[];
   readonly traces?: boolean;
   readonly onToken?: (token: GeneratedRemote) => void;
+  /** Ends the text after the token that is being made; the process stays. */
+  readonly signal?: AbortSignal;
 }
 
 /** A model opened in the process. */
@@ -271,7 +273,7 @@ export class RemoteModel {
     ids: readonly number[],
     options: RemoteGenerateOptions,
   ): Promise<{ readonly tokens: readonly GeneratedRemote[]; readonly reason: 'stop' | 'length' | 'context' }> {
-    const { onToken, traces, stop, ...rest } = options;
+    const { onToken, traces, stop, signal, ...rest } = options;
     const tokens: GeneratedRemote[] = [];
     const { reason } = await this.process.request(
       wire.inferGenerate,
@@ -281,6 +283,7 @@ export class RemoteModel {
         tokens.push(token);
         onToken?.(token);
       },
+      signal,
     );
     return { tokens, reason };
   }

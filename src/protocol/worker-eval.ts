@@ -2,8 +2,10 @@
 import * as z from 'zod/mini';
 import { defineRequest } from './define.ts';
 import type { Of } from './define.ts';
+import { deviceChoice } from './jobs.ts';
+import { generateRequest, generateResult, generateStep, playgroundModel } from './playground.ts';
 import { evaluation, layerTraces, resultsComparison } from './results.ts';
-import { count, flag, list, nothing, text } from './wire.ts';
+import { count, flag, list, nothing, stepProgress, text } from './wire.ts';
 
 /** What can be evaluated with the data at hand. */
 export const taskOffer = z.object({
@@ -61,3 +63,18 @@ export const workerExportTraces = defineRequest(
 );
 /** Copies a results file to where the user wants it. */
 export const workerSaveEvaluation = defineRequest('worker/saveEvaluation', z.object({ file: text, to: text }), nothing);
+
+/** Opens a model for a playground, in a process of its own, which `worker/playClose` ends. */
+export const workerPlayOpen = defineRequest(
+  'worker/playOpen',
+  z.object({ path: text, device: deviceChoice }),
+  z.object({ handle: count, model: playgroundModel }),
+  { progress: stepProgress, timeoutMs: null },
+);
+export const workerPlayGenerate = defineRequest(
+  'worker/playGenerate',
+  z.object({ handle: count, ...generateRequest.shape }),
+  generateResult,
+  { progress: generateStep, timeoutMs: null },
+);
+export const workerPlayClose = defineRequest('worker/playClose', z.object({ handle: count }), nothing);

@@ -5,6 +5,7 @@
 import { processEndpoint } from '../protocol/host.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { serveCheckpoints } from './serve-checkpoints.ts';
+import { servePlaygrounds } from './serve-playground.ts';
 import { servePlans } from './serve-plans.ts';
 import { serveEvaluations } from './serve-evaluations.ts';
 import { serveStats } from './serve-stats.ts';
@@ -24,3 +25,4 @@ serveCheckpoints(endpoint, checkpoints);
 serveStats(endpoint, checkpoints);
 servePlans(endpoint, checkpoints);
 serveEvaluations(endpoint);
+servePlaygrounds(endpoint);

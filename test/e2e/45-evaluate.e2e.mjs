@@ -239,4 +239,47 @@ export const tests = [
       await w.shot('trace-views');
     },
   },
+  {
+    name: 'playground: a text, every token by its first expert, stopped by the button',
+    seconds: 200,
+    prepare,
+    async run(w) {
+      await w.ready('moe');
+      await w.command('MoE: Open Playground…');
+      await w.pick('moe');
+      const view = await w.view('playground', { ms: 60_000 });
+      const text = () => seen(view.locator('moe-playground'), { timeout: 3000 });
+      await w.until('the model', text, (is) => is.includes('4 experts in 8 layers, top-2'), { ms: 60_000 });
+      const go = view.locator('vscode-button').filter({ hasText: 'Generate' });
+      await view.locator('label.field input').nth(3).fill('12');
+      await go.click();
+      await w.until('the end', text, (is) => /Ended at the number of tokens\. 12 tokens in/.test(is), { ms: 60_000 });
+      const tokens = await view.locator('.token').count();
+      const numbers = (await view.locator('.token sub').allInnerTexts()).map(Number);
+      // Every token was run but the last.
+      assert.equal(numbers.length, tokens - 1);
+      assert.ok(
+        numbers.every((expert) => expert >= 0 && expert < 4),
+        `experts ${numbers}`,
+      );
+      const legend = (await view.locator('.legend li').allInnerTexts()).map((line) =>
+        Number(/: (\d+) \(/.exec(line)[1]),
+      );
+      assert.deepEqual(
+        legend,
+        [0, 1, 2, 3].map((expert) => numbers.filter((one) => one === expert).length),
+      );
+      await w.shot('playground');
+      await view.locator('label.field input').nth(3).fill('4000');
+      await go.click();
+      await w.until(
+        'more tokens',
+        () => view.locator('.token').count(),
+        (count) => count > tokens + 5,
+      );
+      await view.locator('vscode-button').filter({ hasText: 'Stop' }).click();
+      await w.until('stopped', text, (is) => is.includes('Stopped.'));
+      await accessible(w, view, 'playground');
+    },
+  },
 ];

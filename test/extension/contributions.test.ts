@@ -222,9 +222,10 @@ describe('protocol', () => {
     'compareChanged',
     'heatmapChanged',
     'resultsChanged',
+    'playgroundChanged',
   ];
 
-  it.each(['viewer', 'planner', 'compare', 'heatmap', 'results'])(
+  it.each(['viewer', 'planner', 'compare', 'heatmap', 'results', 'playground'])(
     'every message of %s is handled or sent by the host',
     (page) => {
       const all = definitions(page);

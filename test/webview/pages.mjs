@@ -160,6 +160,12 @@ const LOOKS = {
     ['default', 'config'],
     ['failed', null],
   ],
+  playground: [
+    ['default', null],
+    ['dense', null],
+    ['loading', null],
+    ['failed', null],
+  ],
   results: [
     ['default', 'scores'],
     ['default', 'subjects'],
@@ -189,6 +195,10 @@ for (const page of looks)
         if (page === 'viewer' && tabId === 'tensors') {
           await tab.locator('moe-virtual-grid .line', { hasText: 'embed_tokens' }).click();
           await still(tab, 500);
+        }
+        if (page === 'playground' && (scenario === 'default' || scenario === 'dense')) {
+          await tab.locator('vscode-button', { hasText: 'Generate' }).click();
+          await tab.getByText('Ended at the number of tokens').first().waitFor();
         }
         if (page === 'results' && tabId === 'compare') {
           await tab.locator('moe-select select').first().selectOption('/storage/a.moe-eval.json');
@@ -694,6 +704,62 @@ if (only.includes('results')) {
     check(`${name}: says how it died`, text.includes('was killed (SIGKILL)') && text.includes('memory'), text);
     await tab.locator('vscode-button', { hasText: 'Resume' }).click();
     check(`${name}: resume is asked for`, (await record(tab, 'commands')).join() === 'resume');
+  });
+}
+
+if (only.includes('playground')) {
+  await open('playground', {}, async (tab, name) => {
+    await tab.locator('textarea').fill('Once upon a time');
+    await tab.locator('label.field input').first().fill('0.8');
+    await tab.locator('vscode-button', { hasText: 'Generate' }).click();
+    await tab.getByText('Ended at the number of tokens').first().waitFor();
+    const tokens = tab.locator('.token');
+    check(`${name}: prompt and continuation`, (await tokens.count()) === 14, String(await tokens.count()));
+    // Layer 0 of the fake: token i has experts i and i+1, modulo 4; the last token was not run.
+    check(`${name}: coloured by number too`, (await textOf(tokens.nth(5))) === ' there1', await textOf(tokens.nth(5)));
+    check(`${name}: the last token is not coloured`, (await textOf(tokens.nth(13))) === '.');
+    check(`${name}: text is text`, (await textOf(tab.locator('.text'))).includes('<img src=x onerror=alert(1)>'));
+    await tokens.first().focus();
+    await tab.keyboard.press('ArrowRight');
+    check(
+      `${name}: arrows go from token to token`,
+      (await focused(tab)).includes('" upon" (1), prompt, experts of layer 0: 1, 2'),
+      await focused(tab),
+    );
+    await tab.locator('moe-select select').selectOption('2');
+    check(
+      `${name}: another layer, other experts`,
+      (await textOf(tokens.nth(0))) === 'Once2',
+      await textOf(tokens.nth(0)),
+    );
+    await tab.locator('button', { hasText: 'As a table' }).click();
+    check(`${name}: the colours have a table`, (await tab.locator('tbody tr').count()) === 14);
+    const [asked] = await record(tab, 'calls');
+    check(
+      `${name}: asks for what the fields say`,
+      asked === JSON.stringify({ prompt: 'Once upon a time', maxTokens: 64, temperature: 0.8, topP: 1, seed: 0 }),
+      asked,
+    );
+    await tab.locator('label.field input').nth(1).fill('2');
+    check(
+      `${name}: a wrong number is said`,
+      (await textOf(tab.locator('[role=alert]'))).includes('Top-p must be above 0'),
+    );
+  });
+  await open('playground', { scenario: 'slow' }, async (tab, name) => {
+    await tab.locator('vscode-button', { hasText: 'Generate' }).click();
+    await tab.locator('.token').nth(8).waitFor();
+    await tab.locator('vscode-button', { hasText: 'Stop' }).click();
+    await tab.getByText('Stopped.').first().waitFor();
+    const count = await tab.locator('.token').count();
+    check(`${name}: what was made stays`, count >= 9 && count < 300, String(count));
+  });
+  await open('playground', { scenario: 'dense' }, async (tab, name) => {
+    const text = await textOf(tab.locator('moe-playground'));
+    check(`${name}: says that nothing is coloured`, text.includes('dense: tokens have no experts'), text);
+    await tab.locator('vscode-button', { hasText: 'Generate' }).click();
+    await tab.getByText('Ended at the number of tokens').first().waitFor();
+    check(`${name}: no number at any token`, (await tab.locator('.token sub').count()) === 0);
   });
 }
 

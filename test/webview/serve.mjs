@@ -11,7 +11,7 @@ import { THEMES } from './themes.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 export const out = join(root, 'test/webview/out');
-export const PAGES = ['viewer', 'planner', 'compare', 'heatmap', 'results'];
+export const PAGES = ['viewer', 'planner', 'compare', 'heatmap', 'results', 'playground'];
 
 const withoutLocales = {
   name: 'without-locales',
