@@ -53,7 +53,7 @@ export class MoeHeatMap extends LitElement {
   private stopTheme: (() => void) | null = null;
   private focusNext = false;
   /** There are values that the ends of the scale do not reach. */
-  private beyond = { below: false, above: false };
+  private beyond = { some: false, below: false, above: false };
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -84,7 +84,11 @@ export class MoeHeatMap extends LitElement {
     if (changed.has('chosen') && this.chosen !== null) this.at = this.chosen;
     if (data !== null && changed.has('data')) {
       const range = extremes(data.values);
-      this.beyond = { below: (range?.min ?? data.min) < data.min, above: (range?.max ?? data.max) > data.max };
+      this.beyond = {
+        some: range !== null,
+        below: (range?.min ?? data.min) < data.min,
+        above: (range?.max ?? data.max) > data.max,
+      };
       this.at = {
         row: clamp(this.at.row, 0, Math.max(0, data.rows.length - 1)),
         column: clamp(this.at.column, 0, Math.max(0, data.columns.length - 1)),
@@ -220,8 +224,13 @@ export class MoeHeatMap extends LitElement {
   }
 
   /** The ends of the colours; one swatch where there is one value. */
-  private scale(data: HeatData, { low, high }: { readonly low: string; readonly high: string }): TemplateResult {
-    const { below, above } = this.beyond;
+  private scale(
+    data: HeatData,
+    { low, high }: { readonly low: string; readonly high: string },
+  ): TemplateResult | typeof nothing {
+    const { below, above, some } = this.beyond;
+    // Nothing is known yet: no colour stands for anything.
+    if (!some) return nothing;
     // A narrow sidebar has room for the numbers alone.
     const [least, most] = this.width < 200 ? ['', ''] : [` ${low}`, ` ${high}`];
     if (data.min === data.max && !below && !above)
