@@ -11,6 +11,7 @@ import { nameOf } from './checkpoint-session.ts';
 import type { Services } from './services.ts';
 import { chooseCheckpoint } from './choose-checkpoint.ts';
 import { COMMANDS, CONTEXT_KEYS } from './ids.ts';
+import { deviceSetting } from './settings.ts';
 
 /** Loaded when first needed: it brings YAML with it. */
 async function upcycle(path: string): Promise<void> {
@@ -104,7 +105,11 @@ export function checkpointCommands(parts: CommandParts): CommandTable {
     verify: async (argument) => {
       const path = await target(argument, vscode.l10n.t('Verify'));
       if (path === null) return;
-      await services.jobs.add({ kind: 'verify', out: path, sources: await sourcesOf(services, path) });
+      const sources = await sourcesOf(services, path);
+      const logits = sources.length === 0 ? false : await askLogits();
+      if (logits === null) return;
+      const device = deviceSetting();
+      await services.jobs.add({ kind: 'verify', out: path, sources, ...(logits ? { logits, device } : {}) });
       await vscode.commands.executeCommand(COMMANDS.focusJobs);
     },
     revert: async (argument) => {
@@ -216,6 +221,20 @@ const HEAD_BYTES = 1 << 22;
  * The source to verify against: the dense parent, where there was one alone and it is still there. Without it the digests of
  * the manifest are checked.
  */
+/** Bytes alone, or also what both compute; null: dismissed. */
+async function askLogits(): Promise<boolean | null> {
+  const bytes = {
+    label: vscode.l10n.t('Compare the bytes'),
+    detail: vscode.l10n.t('Every tensor is computed again from the source and compared.'),
+  };
+  const logits = {
+    label: vscode.l10n.t('Compare the bytes and the logits'),
+    detail: vscode.l10n.t('Both models are also run on the same text. That needs memory for both.'),
+  };
+  const picked = await vscode.window.showQuickPick([bytes, logits], { title: vscode.l10n.t('Verify') });
+  return picked === undefined ? null : picked === logits;
+}
+
 async function sourcesOf(services: Services, out: string): Promise<string[]> {
   const head = await headOf(join(out, 'moe-manifest.json'));
   if ([...head.matchAll(/\n\{"name":"(?:[^"\\]|\\.)*","format":"/g)].length !== 1) return [];

@@ -181,6 +181,28 @@ describe('an evaluation job', () => {
   });
 });
 
+describe('a verify job that also compares logits', () => {
+  it('runs both, keeps the proof and says what it shows', async () => {
+    const service = await open();
+    const { id } = await service.add({ kind: 'verify', out: moe, sources: [dense], logits: true, device: 'cpu' });
+    const job = await service.ended(id);
+    expect(job).toMatchObject({ status: 'done', outcome: { ok: true } });
+    expect(job.outcome?.summary).toContain('computes what its plan promises');
+    const result = await service.result(id);
+    expect(result?.text).toMatch(/ok +logits +relative/);
+    const proof: unknown = JSON.parse(readFileSync(join(moe, 'moe-proof.json'), 'utf8'));
+    expect(proof).toMatchObject({ schema: 'moe-workbench/proof@1', ok: true, limit: 1e-5 });
+  });
+
+  it('says where there is no source to run', async () => {
+    const service = await open();
+    const { id } = await service.add({ kind: 'verify', out: moe, sources: [], logits: true });
+    expect(await service.ended(id)).toMatchObject({ status: 'done', outcome: { ok: true } });
+    const { lines } = await service.log(id);
+    expect(lines.map(({ message }) => message).join('\n')).toContain('What both compute is not compared');
+  });
+});
+
 describe('a trace job', () => {
   it('sums up each text as a domain; a dense model has nothing to trace', async () => {
     const service = await open();

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Checkpoint } from '../../checkpoint/types.ts';
-import { MoeError, messageOf } from '../../common/errors.ts';
+import { messageOf } from '../../common/errors.ts';
 import type { VerifyReport } from '../../verify/index.ts';
 import type { LogitProof } from '../../verify/logits.ts';
 import type { Command, Context } from '../command.ts';
@@ -79,10 +79,10 @@ async function proveLogits(
   source: Checkpoint,
   text: string | null,
 ): Promise<LogitProof> {
-  const { PROOF_NAME, PROOF_TEXT, judgeLogits, proofIds, windowsOf } = await import('../../verify/logits.ts');
+  const { PROOF_NAME, judgeLogits, windowsOf } = await import('../../verify/logits.ts');
   const { MANIFEST_NAME } = await import('../../write/documents.ts');
   const { readManifest } = await import('../../write/manifest.ts');
-  const { tokenizerOf } = await import('../../score/tokenizer.ts');
+  const { proofInput } = await import('../../score/proof-input.ts');
   const { plan, planHash } = readManifest(join(out, MANIFEST_NAME));
   const line = new ProgressLine(context.io, 'Running both');
   try {
@@ -90,20 +90,7 @@ async function proveLogits(
       const reference = await openModel(context, child, source.path);
       const model = await openModel(context, child, out);
       const { vocabSize, maxPositions } = reference.facts;
-      let ids: readonly number[];
-      let input = text === null ? 'the built-in text' : 'the given text';
-      try {
-        ids = tokenizerOf(source).tokenizer.encode(text ?? PROOF_TEXT);
-      } catch (error) {
-        if (text !== null || !(error instanceof MoeError) || error.code !== 'no-tokenizer') throw error;
-        ids = proofIds(vocabSize);
-        input = 'made-up token ids (there is no tokenizer)';
-      }
-      if (text === null && ids.some((id) => id >= vocabSize)) {
-        ids = proofIds(vocabSize);
-        input = 'made-up token ids (the tokenizer has more than the model)';
-      }
-      if (ids.length === 0) throw usageError('no-tokens', 'the text has no tokens, so there is nothing to run');
+      const { ids, input } = proofInput(source, text, vocabSize);
       const windows = windowsOf(ids, Math.min(maxPositions, model.facts.maxPositions));
       const difference = await model.differenceFrom(reference, windows, (progress) => {
         line.update({ ...progress, unit: 'tokens' });
