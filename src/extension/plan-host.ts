@@ -30,7 +30,7 @@ import { confirmOutput } from './output-dialog.ts';
 import { portable } from './recipe-draft.ts';
 import { defaultOutput } from './default-output.ts';
 import type { Services } from './services.ts';
-import { setting } from './settings.ts';
+import { deviceSetting, proveSetting, setting } from './settings.ts';
 import type { TextDocuments } from './text-documents.ts';
 import { replacementOf } from './text-edit.ts';
 import { pickCheckpoint } from './choose-checkpoint.ts';
@@ -295,6 +295,8 @@ export class PlanHost {
       resume: request.resume,
       clone: true,
       verify: request.verify,
+      logits: proveSetting(),
+      device: deviceSetting(),
       keepPartial: setting('upcycle.keepPartial'),
     });
     this.jobId = job.id;

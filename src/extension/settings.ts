@@ -1,7 +1,7 @@
 /** Settings, read in one place. */
 import * as vscode from 'vscode';
-import { deviceChoice } from '../protocol/jobs.ts';
-import type { DeviceChoice } from '../protocol/jobs.ts';
+import { deviceChoice, proveChoice } from '../protocol/jobs.ts';
+import type { DeviceChoice, ProveChoice } from '../protocol/jobs.ts';
 
 /** Every setting with what holds where it is unset or of a wrong type. package.json says the same. */
 export const SETTINGS = {
@@ -12,6 +12,7 @@ export const SETTINGS = {
   'checkpoints.hubCachePath': '',
   'problems.show': true,
   'upcycle.verify': true,
+  'upcycle.proveLogits': 'auto',
   'upcycle.keepPartial': false,
   'upcycle.openResult': 'resultAndReport',
   device: 'auto',
@@ -33,6 +34,12 @@ export function setting<K extends keyof typeof SETTINGS>(key: K): Widen<(typeof 
 /** Where models run. */
 export function deviceSetting(): DeviceChoice {
   const found = deviceChoice.safeParse(setting('device'));
+  return found.success ? found.data : 'auto';
+}
+
+/** Whether jobs run both models and compare their logits. */
+export function proveSetting(): ProveChoice {
+  const found = proveChoice.safeParse(setting('upcycle.proveLogits'));
   return found.success ? found.data : 'auto';
 }
 

@@ -8,7 +8,7 @@ import { TASK_TYPE } from './ids.ts';
 import { phaseText, shareDone, statusText } from './job-words.ts';
 import { defaultOutput } from './default-output.ts';
 import type { Services } from './services.ts';
-import { setting } from './settings.ts';
+import { deviceSetting, proveSetting, setting } from './settings.ts';
 import { t } from './words.ts';
 import { findRecipes } from './workspace-files.ts';
 
@@ -93,6 +93,8 @@ export async function paramsOf(definition: MoeTask, folder: string | null): Prom
         resume: false,
         clone: true,
         verify: setting('upcycle.verify'),
+        logits: proveSetting(),
+        device: deviceSetting(),
         keepPartial: setting('upcycle.keepPartial'),
       };
     }

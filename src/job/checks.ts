@@ -7,39 +7,39 @@ import { durationText, plural, PLAIN, shortBytes } from '../report/text.ts';
 import { verifyText } from '../report/verify.ts';
 import { revertOutput } from '../revert/index.ts';
 import { verifyOutput } from '../verify/index.ts';
-import type { VerifyReport } from '../verify/index.ts';
-import { withLogits } from '../verify/logits.ts';
 import { forward } from './context.ts';
 import type { JobContext } from './context.ts';
+import { withProof } from './logits.ts';
 import { jobGates } from './models.ts';
 import { plainJson } from './plain.ts';
 import { openAll } from './planning.ts';
-import { proveLogits } from './prove.ts';
 
 type ParamsFor<K extends JobParams['kind']> = Extract<JobParams, { kind: K }>;
 
 export async function verifyJob(params: ParamsFor<'verify'>, context: JobContext): Promise<JobResult> {
   const { out } = params;
   const sources = params.sources.length === 0 ? undefined : await openAll(params.sources, context);
-  const bytes: VerifyReport = await verifyOutput(out, {
+  const bytes = await verifyOutput(out, {
     sources,
     gates: jobGates(),
     signal: context.signal,
     onProgress: forward(context),
   });
-  const [source] = sources ?? [];
-  const proven = params.logits === true && source !== undefined && bytes.planHash !== null;
-  const report = proven ? withLogits(bytes, await proveLogits(out, source, params.device ?? 'auto', context)) : bytes;
-  if (params.logits === true && !proven)
-    context.log('warning', 'What both compute is not compared: the source or a manifest that can be read is missing');
+  const { logits = false, device = 'auto' } = params;
+  const wish = { out, source: sources?.[0], choice: logits ? 'always' : 'never', device, must: true } as const;
+  const { report, check } = await withProof(bytes, wish, context);
+  const proven = check !== null && check.state !== 'skipped';
   const against = report.againstSource ? 'against its source' : 'by the digests of its manifest';
   return {
     ok: report.ok,
     summary: report.ok
-      ? `${out} is what was written, checked ${against}${proven ? ', and computes what its plan promises,' : ''} in ${durationText(report.seconds)}`
-      : `${out} is not what was written: ${plural(report.problemCount, 'problem')}`,
+      ? `${out} is what was written, checked ${against}${proven && check.limit !== null ? ', and computes what its plan promises,' : ''} in ${durationText(report.seconds)}`
+      : bytes.ok
+        ? `${out} is what was written, but does not compute what its plan promises`
+        : `${out} is not what was written: ${plural(report.problemCount, 'problem')}`,
     text: verifyText(out, report, PLAIN),
     report: plainJson(report),
+    ...(check === null ? {} : { logits: check }),
   };
 }
 

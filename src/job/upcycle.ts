@@ -15,6 +15,8 @@ import { takeLock } from '../write/lock.ts';
 import { clearWork, findPlace, restoreOld } from '../write/place.ts';
 import { forward } from './context.ts';
 import type { JobContext } from './context.ts';
+import { proofWords, withProof } from './logits.ts';
+import type { Proven } from './logits.ts';
 import { plainJson } from './plain.ts';
 import { jobGates } from './models.ts';
 import { planOf } from './planning.ts';
@@ -31,12 +33,14 @@ export async function upcycleJob(params: UpcycleParams, context: JobContext): Pr
   for (const { message, code } of plan.warnings) context.log('warning', `${message} [${code}]`);
   const report = await write(params, plan, checkpoints, context);
   for (const note of report.notes) context.log('info', note);
-  const verification = params.verify ? await proof(params.out, checkpoints, context) : undefined;
+  const checked = params.verify ? await proof(params, checkpoints, context) : undefined;
+  const verification = checked?.report;
   return {
     ok: verification?.ok !== false,
-    summary: summary(params.out, plan, report, verification),
+    summary: `${summary(params.out, plan, report, verification)}${proofWords(checked?.check ?? null)}`,
     text: upcycleText(params.out, plan, report, verification, PLAIN),
     report: plainJson(upcycleJson(plan, report, verification)),
+    ...(checked === undefined || checked.check === null ? {} : { logits: checked.check }),
   };
 }
 
@@ -81,14 +85,19 @@ async function write(
 }
 
 /** The output stands already: cancelling now only leaves it unproven. */
-async function proof(out: string, sources: readonly Checkpoint[], context: JobContext): Promise<VerifyReport> {
+async function proof(
+  { out, logits: choice = 'never', device = 'auto' }: UpcycleParams,
+  sources: readonly Checkpoint[],
+  context: JobContext,
+): Promise<Proven> {
   try {
-    return await verifyOutput(out, {
+    const report = await verifyOutput(out, {
       sources,
       gates: jobGates(),
       signal: context.signal,
       onProgress: forward(context),
     });
+    return await withProof(report, { out, source: sources[0], choice, device }, context);
   } catch (error) {
     if (!(error instanceof MoeError) || error.kind !== 'cancelled') throw error;
     throw new MoeError(

@@ -2,7 +2,7 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { MoeError, messageOf } from '../common/errors.ts';
 import { toWireError } from '../protocol/errors.ts';
-import type { JobLogLine, JobProgress, JobUsage } from '../protocol/jobs.ts';
+import type { JobLogLine, JobOutcome, JobProgress, JobResult, JobUsage } from '../protocol/jobs.ts';
 import { JobLog } from './logs.ts';
 import { JobProcess } from './process.ts';
 import type { JobProcessOptions } from './process.ts';
@@ -160,7 +160,7 @@ export class JobRunner {
       const result = await child.run(job.id, job.params);
       store.saveResult(job.id, result);
       log.add(result.ok ? 'info' : 'error', result.summary);
-      await store.end(job.id, result.ok ? 'done' : 'checked-bad', { ok: result.ok, summary: result.summary }, null);
+      await store.end(job.id, result.ok ? 'done' : 'checked-bad', outcomeOf(result), null);
     } catch (error) {
       // Stopped because the window closes, not because somebody wished it.
       const closing = this.stopped && store.get(job.id)?.cancel === null;
@@ -219,4 +219,9 @@ export class JobRunner {
 
 function withHint(message: string, hint: string | undefined): string {
   return hint === undefined ? message : `${message} ${hint}`;
+}
+
+/** What lists show of a result. */
+function outcomeOf({ ok, summary, logits }: JobResult): JobOutcome {
+  return { ok, summary, ...(logits === undefined ? {} : { logits }) };
 }

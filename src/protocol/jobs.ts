@@ -2,7 +2,7 @@
 import * as z from 'zod/mini';
 import type { Of } from './define.ts';
 import { wireError } from './errors.ts';
-import { count, flag, json, list, num, text } from './wire.ts';
+import { count, flag, json, list, measured, num, text } from './wire.ts';
 
 /** What a job does. More kinds come with training. */
 export const jobKind = z.enum(['upcycle', 'verify', 'revert', 'doctor', 'eval', 'trace']);
@@ -13,6 +13,13 @@ const path = text.check(z.minLength(1));
 /** Where models run; `auto` takes the fastest that works here. */
 export const deviceChoice = z.enum(['auto', 'cpu', 'cuda', 'dml', 'coreml', 'webgpu']);
 export type DeviceChoice = z.output<typeof deviceChoice>;
+
+/**
+ * Whether both models are run on the same tokens and their logits compared. `auto`: where the source is small enough for
+ * that to take seconds; what is left out is said.
+ */
+export const proveChoice = z.enum(['auto', 'always', 'never']);
+export type ProveChoice = z.output<typeof proveChoice>;
 
 /** Writes an MoE. All paths are absolute. */
 export const upcycleParams = z.object({
@@ -43,6 +50,9 @@ export const upcycleParams = z.object({
   clone: flag,
   /** Verify against the sources afterwards; the report is part of the result. */
   verify: flag,
+  /** With `verify`: run both models too. Absent: never. */
+  logits: z.exactOptional(proveChoice),
+  device: z.exactOptional(deviceChoice),
   /** On cancel: keep finished files beside the output for a resume, or remove all. */
   keepPartial: flag,
 });
@@ -200,6 +210,29 @@ export const jobLogLine = z.object({
 });
 export type JobLogLine = Of<typeof jobLogLine>;
 
+/** What running both models has shown. */
+export const logitCheck = z.object({
+  /** `reported`: the plan promises nothing to hold it to. `skipped`: they were not run, `why` says so. */
+  state: z.enum(['passed', 'failed', 'reported', 'skipped']),
+  why: text,
+  /** What the plan promises: bit-exact, exact, approximate … */
+  class: text,
+  /** Relative norm that is still a pass. */
+  limit: z.nullable(num),
+  relativeNorm: measured,
+  maxAbs: measured,
+  /** Nats, mean over positions. */
+  meanKl: measured,
+  positions: count,
+  argmaxEqual: count,
+  nonFinite: count,
+  bitEqual: flag,
+  /** The tokens that were run, in words. */
+  input: text,
+  device: text,
+});
+export type LogitCheck = Of<typeof logitCheck>;
+
 /** A finished job's outcome. `report` is the JSON of the core's report (upcycle: with `verification`). */
 export const jobResult = z.object({
   ok: flag,
@@ -208,11 +241,12 @@ export const jobResult = z.object({
   /** The same as the CLI prints. */
   text: text,
   report: json,
+  logits: z.exactOptional(logitCheck),
 });
 export type JobResult = Of<typeof jobResult>;
 
 /** The part of a result that lists show. */
-export const jobOutcome = z.object({ ok: flag, summary: text });
+export const jobOutcome = z.object({ ok: flag, summary: text, logits: z.exactOptional(logitCheck) });
 export type JobOutcome = Of<typeof jobOutcome>;
 
 /** A job as it is shown. */

@@ -153,6 +153,9 @@ const LOOKS = {
     ['default', null],
     ['parents', null],
     ['interrupted', null],
+    ['proven', null],
+    ['differs', null],
+    ['unproven', null],
   ],
   compare: [
     ['default', 'tensors'],
@@ -541,6 +544,19 @@ if (only.includes('planner')) {
       (await tab.locator('vscode-button', { hasText: 'Run…' }).getAttribute('disabled')) !== null,
     );
     await shoot(tab, 'planner-restricted');
+  });
+  await open('planner', { scenario: 'proven' }, async (tab, name) => {
+    const text = await textOf(tab.locator('.logits.ok'));
+    for (const part of ['compute the same', 'exact', '3.2e-7 (limit 1.0e-5)', '4.1e-6', '318 of 318', '1.2e-13 nats'])
+      check(`${name}: the check says ${part}`, text.includes(part), text);
+  });
+  await open('planner', { scenario: 'differs' }, async (tab, name) => {
+    const text = await textOf(tab.locator('.logits.error'));
+    check(`${name}: the check is red`, text.includes('do not compute the same') && text.includes('290 of 318'), text);
+  });
+  await open('planner', { scenario: 'unproven' }, async (tab, name) => {
+    const text = await textOf(tab.locator('.logits.warning'));
+    check(`${name}: says why nothing was run`, text.includes('is not compared: the source has 5.3 GB <img'), text);
   });
   await open('planner', { scenario: 'interrupted' }, async (tab, name) => {
     await tab.locator('vscode-button', { hasText: 'Resume' }).click();

@@ -5,6 +5,7 @@ import type { JobView } from '../../src/protocol/jobs.ts';
 import { bytesText, durationText, grouped, visible } from '../lib/format.ts';
 import { icon } from '../parts/icon.ts';
 import { t } from '../strings.ts';
+import { logitPart } from './logits.ts';
 
 export interface JobActions {
   readonly cancel: (job: JobView) => void;
@@ -68,6 +69,7 @@ export function jobPanel(job: JobView, actions: JobActions, restricted: boolean)
       </button>
     </div>
     ${progress(job)} ${job.outcome === null ? nothing : html`<p class="break">${visible(job.outcome.summary)}</p>`}
+    ${job.outcome?.logits === undefined ? nothing : logitPart(job.outcome.logits)}
     ${
       job.error === null
         ? nothing
@@ -128,6 +130,10 @@ function phaseText(job: JobView): string {
       return t('reverting');
     case 'scan':
       return t('reading');
+    case 'prepare':
+      return t('loading the models');
+    case 'logits':
+      return t('comparing logits');
     default:
       return t('starting');
   }
@@ -138,7 +144,8 @@ function progress(job: JobView): TemplateResult | typeof nothing {
   const { progress: now } = job;
   const parts: string[] = [];
   if (now !== null) {
-    if (now.bytesTotal > 0) parts.push(t('{0} of {1}', bytesText(now.bytesDone), bytesText(now.bytesTotal)));
+    if (now.phase === 'logits') parts.push(t('{0} of {1} tokens', grouped(now.bytesDone), grouped(now.bytesTotal)));
+    else if (now.bytesTotal > 0) parts.push(t('{0} of {1}', bytesText(now.bytesDone), bytesText(now.bytesTotal)));
     if (now.tensorsTotal > 0) parts.push(t('{0} of {1} tensors', grouped(now.tensorsDone), grouped(now.tensorsTotal)));
     if (now.bytesPerSecond !== null) parts.push(`${bytesText(now.bytesPerSecond)}/s`);
     if (now.etaSeconds !== null) parts.push(t('{0} left', durationText(now.etaSeconds)));

@@ -144,6 +144,16 @@ export const plannerStyles = css`
     align-items: center;
     padding-block: 8px;
   }
+  .logits dl {
+    display: flex;
+    flex-wrap: wrap;
+    gap: 4px 20px;
+    margin: 4px 0 0;
+  }
+  .logits dd {
+    margin: 0;
+    font-variant-numeric: tabular-nums;
+  }
   .job {
     display: flex;
     flex-direction: column;

@@ -1,7 +1,5 @@
-import { writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { Checkpoint } from '../../checkpoint/types.ts';
-import { messageOf } from '../../common/errors.ts';
 import type { VerifyReport } from '../../verify/index.ts';
 import type { LogitProof } from '../../verify/logits.ts';
 import type { Command, Context } from '../command.ts';
@@ -63,7 +61,7 @@ export const verify: Command = {
     const [base] = checkpoints ?? [];
     if (wanted && base !== undefined && report.planHash !== null) {
       const { withLogits } = await import('../../verify/logits.ts');
-      report = withLogits(report, await proveLogits(context, resolve(io.cwd, out), base, text));
+      report = withLogits(report, await runBoth(context, resolve(io.cwd, out), base, text));
     }
     const whole = report;
     const { verifyText } = await import('../../report/verify.ts');
@@ -73,41 +71,28 @@ export const verify: Command = {
 };
 
 /** Runs source and output on the same tokens, and keeps the outcome beside the manifest. */
-async function proveLogits(
-  context: Context,
-  out: string,
-  source: Checkpoint,
-  text: string | null,
-): Promise<LogitProof> {
-  const { PROOF_NAME, judgeLogits, windowsOf } = await import('../../verify/logits.ts');
-  const { MANIFEST_NAME } = await import('../../write/documents.ts');
-  const { readManifest } = await import('../../write/manifest.ts');
-  const { proofInput } = await import('../../score/proof-input.ts');
-  const { plan, planHash } = readManifest(join(out, MANIFEST_NAME));
+async function runBoth(context: Context, out: string, source: Checkpoint, text: string | null): Promise<LogitProof> {
+  const { proveLogits } = await import('../../infer/prove.ts');
   const line = new ProgressLine(context.io, 'Running both');
   try {
     return await withModels(context, async (child) => {
       const reference = await openModel(context, child, source.path);
       const model = await openModel(context, child, out);
-      const { vocabSize, maxPositions } = reference.facts;
-      const { ids, input } = proofInput(source, text, vocabSize);
-      const windows = windowsOf(ids, Math.min(maxPositions, model.facts.maxPositions));
-      const difference = await model.differenceFrom(reference, windows, (progress) => {
-        line.update({ ...progress, unit: 'tokens' });
+      return proveLogits({
+        source,
+        reference,
+        out,
+        model,
+        text,
+        onProgress: (progress) => {
+          line.update({ ...progress, unit: 'tokens' });
+        },
+        note: (message) => {
+          context.log(`note: ${message}`);
+        },
       });
-      const proof = judgeLogits(difference, plan.exactness.class, `${ids.length} tokens of ${input}`);
-      await keepProof(context, join(out, PROOF_NAME), { schema: 'moe-workbench/proof@1', planHash, ...proof });
-      return proof;
     });
   } finally {
     line.end();
-  }
-}
-
-async function keepProof(context: Context, file: string, proof: object): Promise<void> {
-  try {
-    await writeFile(file, `${JSON.stringify(proof, null, 2)}\n`);
-  } catch (error) {
-    context.log(`note: the result is not kept, ${file} cannot be written: ${messageOf(error)}`);
   }
 }

@@ -1,5 +1,5 @@
 /** A host for the plan editor: edits change the made-up recipe and its plan. */
-import type { JobView } from '../../../src/protocol/jobs.ts';
+import type { JobView, LogitCheck } from '../../../src/protocol/jobs.ts';
 import type { PlanRow, PlanSummary, RecipeField, WireRecipeProblem } from '../../../src/protocol/planning.ts';
 import {
   plannerCancel,
@@ -325,6 +325,23 @@ function state(): PlannerState {
   };
 }
 
+const bad = kind === 'differs';
+const LOGITS: LogitCheck = {
+  state: bad ? 'failed' : kind === 'unproven' ? 'skipped' : 'passed',
+  why: kind === 'unproven' ? `the source has 5.3 GB ${HOSTILE}` : '',
+  class: 'exact',
+  limit: 1e-5,
+  relativeNorm: bad ? 0.042 : 3.2e-7,
+  maxAbs: bad ? 1.7 : 4.1e-6,
+  meanKl: bad ? 0.011 : 1.2e-13,
+  positions: 318,
+  argmaxEqual: bad ? 290 : 318,
+  nonFinite: 0,
+  bitEqual: false,
+  input: '318 tokens of the built-in text',
+  device: 'cpu',
+};
+
 function jobNow(status: JobView['status'], share: number): JobView {
   return {
     id: 'job-1',
@@ -359,7 +376,10 @@ function jobNow(status: JobView['status'], share: number): JobView {
           }
         : null,
     usage: null,
-    outcome: status === 'done' ? { ok: true, summary: 'Mixtral, 692M parameters, written in 3.1 s, verified' } : null,
+    outcome:
+      status === 'done' || status === 'checked-bad'
+        ? { ok: status === 'done', summary: 'Mixtral, 692M parameters, written in 3.1 s, verified', logits: LOGITS }
+        : null,
     resultFile: null,
     error:
       status === 'interrupted'
@@ -379,6 +399,8 @@ function jobNow(status: JobView['status'], share: number): JobView {
   };
 }
 if (kind === 'interrupted') job = jobNow('interrupted', 0.4);
+if (kind === 'proven' || kind === 'unproven') job = jobNow('done', 1);
+if (kind === 'differs') job = jobNow('checked-bad', 1);
 if (kind === 'running') job = jobNow('running', 0.4);
 
 host.handle(plannerReady, () => state());
