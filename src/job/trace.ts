@@ -1,6 +1,6 @@
 /** The job that sums up which experts get which tokens of some texts. */
 import { readFile } from 'node:fs/promises';
-import { MoeError, messageOf } from '../common/errors.ts';
+import { MoeError, grouped, messageOf } from '../common/errors.ts';
 import type { JobResult, TraceParams } from '../protocol/jobs.ts';
 import { PLAIN, plural } from '../report/text.ts';
 import { traceText } from '../report/trace.ts';
@@ -23,10 +23,16 @@ export async function traceJob(params: TraceParams, context: JobContext): Promis
   if (checkpoint === undefined) throw new TypeError('nothing was opened');
   const { tokenizer } = tokenizerOf(checkpoint);
   const texts: { readonly name: string; readonly ids: readonly number[] }[] = [];
+  const cut: string[] = [];
   for (const { name, file, text } of params.texts) {
     const words = text ?? (await textOf(file));
-    texts.push({ name, ids: tokenizer.encode(words).slice(0, params.limit ?? Infinity) });
+    const all = tokenizer.encode(words);
+    const ids = all.slice(0, params.limit ?? Infinity);
+    if (ids.length < all.length)
+      cut.push(`Of ${name} the first ${grouped(ids.length)} of ${grouped(all.length)} tokens are traced.`);
+    texts.push({ name, ids });
   }
+  for (const note of cut) context.log('warning', note);
   const total = texts.reduce((sum, { ids }) => sum + ids.length, 0);
   if (total === 0) throw new MoeError('usage', 'no-tokens', 'The texts have no tokens, so there is nothing to trace');
   return withModels([path], params.device, context, async ({ models, device, note }) => {
@@ -57,6 +63,7 @@ export async function traceJob(params: TraceParams, context: JobContext): Promis
       moe_workbench: {
         engine: info.engine,
         device_note: note,
+        notes: cut,
         fingerprint: info.fingerprint,
         texts: texts.map(({ name, ids }) => ({ name, tokens: ids.length })),
         traces,
@@ -68,7 +75,7 @@ export async function traceJob(params: TraceParams, context: JobContext): Promis
     return {
       ok: true,
       summary: `${plural(total, 'token')} over ${plural(traces.layers.length, 'layer')}${away}, ${plural(dead, 'dead expert')}`,
-      text: traceText(traces, PLAIN),
+      text: [traceText(traces, PLAIN), ...cut].join('\n'),
       report: plainJson({ out, texts: file.moe_workbench.texts }),
     };
   });

@@ -115,13 +115,19 @@ export function processEndpoint(child: ProcessLike, options: ProcessEndpointOpti
   const transport: Transport = {
     send: (message) =>
       new Promise<void>((resolve, reject) => {
+        // The close, which can say why the process has ended, comes first; a failure to send says only that.
+        const fail = (error: Error): void => {
+          setTimeout(() => {
+            reject(error);
+          }, 2 * LAST_WORDS_MS).unref();
+        };
         if (child.send === undefined || !child.connected) {
-          reject(new Error('the channel is closed'));
+          fail(new Error('the channel is closed'));
           return;
         }
         child.send(message, (error) => {
           if (error === null) resolve();
-          else reject(error);
+          else fail(error);
         });
       }),
     listen: (message, close) => {

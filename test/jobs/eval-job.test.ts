@@ -223,6 +223,15 @@ describe('a trace job', () => {
       expect(domains.map(({ domain }) => domain)).toEqual(['prose', 'code']);
       for (const { share } of domains) expect(share.reduce((sum, one) => sum + one, 0)).toBeCloseTo(2, 9);
     }
+    // What a limit leaves out is said, in the report and in the file.
+    const short = `${newPath('short')}.moe-eval.json`;
+    const limited = await service.add({ ...trace, path: moe, out: short, limit: 30 });
+    expect(await service.ended(limited.id)).toMatchObject({ status: 'done' });
+    const note = /Of prose the first 30 of \d+ tokens are traced\./;
+    expect((await service.result(limited.id))?.text).toMatch(note);
+    const kept = JSON.parse(readFileSync(short, 'utf8')) as { moe_workbench: { notes: string[] } };
+    expect(kept.moe_workbench.notes[0]).toMatch(note);
+    expect(kept.moe_workbench.notes).toHaveLength(2);
     const refused = await service.add({ ...trace, path: dense, out: `${newPath('x')}.moe-eval.json` });
     expect(await service.ended(refused.id)).toMatchObject({ status: 'failed', error: { code: 'no-experts' } });
   });

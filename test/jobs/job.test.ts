@@ -80,6 +80,20 @@ function digestsOf(out: string): unknown {
 /** What lies beside `out`: nothing of ours, or the partial run. */
 const beside = (out: string): string[] => readdirSync(dirname(out)).filter((name) => name.includes('moe-partial'));
 
+/** Waits until a file of the output is finished for good: bytes written say nothing of that on a slow disk. */
+async function finishedFile(out: string): Promise<void> {
+  await until(
+    () =>
+      beside(out).some((name) => {
+        const journal = join(dirname(out), name, 'journal.jsonl');
+        // A header line, and one for each file.
+        return existsSync(journal) && readFileSync(journal, 'utf8').split('\n').length > 2;
+      }),
+    'a finished file',
+    60_000,
+  );
+}
+
 let straight: unknown;
 async function straightRun(): Promise<unknown> {
   if (straight !== undefined) return straight;
@@ -137,6 +151,7 @@ describe('an upcycle job', () => {
     const out = join(newPath('out'), 'moe');
     const { id } = await service.add(slow(out));
     await midway(service, id, 0.4);
+    await finishedFile(out);
     await service.cancel(id, true);
     const job = await service.ended(id);
     expect(job).toMatchObject({ status: 'cancelled', resumable: true });
@@ -159,6 +174,7 @@ describe('an upcycle job', () => {
     const out = join(newPath('out'), 'moe');
     const { id } = await service.add(slow(out));
     await midway(service, id, 0.4);
+    await finishedFile(out);
     await until(() => service.get(id)?.usage !== null, 'the process id');
     process.kill(service.get(id)?.usage?.pid ?? 0, 'SIGKILL');
     const job = await service.ended(id);
