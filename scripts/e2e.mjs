@@ -17,7 +17,15 @@ import { installIfNeeded, root } from './lib/run.mjs';
 /** Bytes of the VSIX; nearly all of it is ONNX Runtime's library. */
 const MOST_PACKED = 25_000_000;
 /** Screenshots that the README shows, taken over by --pictures. */
-const PICTURES = ['plan', 'experts', 'viewer-tensors-expanded', 'compare-experts', 'sidebar', 'evaluate-compare', 'playground'];
+const PICTURES = [
+  'plan',
+  'experts',
+  'viewer-tensors-expanded',
+  'compare-experts',
+  'sidebar',
+  'evaluate-compare',
+  'playground',
+];
 
 const words = process.argv.slice(2);
 const flag = (name) => words.includes(name);
