@@ -141,10 +141,14 @@ export const talkToken = z.object({
 export type TalkToken = Of<typeof talkToken>;
 
 /**
- * Where tokens were sent: for `tokens` tokens from number `from` on (the prompt's first is 0), token by token, layer by
- * layer in the order of the model's facts: the first expert, and what the router's softmax over all experts gave it.
+ * Where `tokens` tokens from number `from` on (the prompt's first is 0) were sent, by layer: the experts of each token, first
+ * choice first, and what the router's softmax over all experts gave the first.
  */
-export const talkRoutes = z.object({ from: count, tokens: count, experts: int32s, shares: float32s });
+export const talkRoutes = z.object({
+  from: count,
+  tokens: count,
+  layers: list(z.object({ layer: count, topK: count, chosen: int32s, shares: float32s })),
+});
 export type TalkRoutes = Of<typeof talkRoutes>;
 
 /**

@@ -96,22 +96,20 @@ function promptIds({ tokenizer, chatTemplate }: LoadedTokenizer, prompt: string,
   });
 }
 
-/** First expert and its softmax share, token by token and layer by layer; null without routers. */
+/** Experts of each token by layer, and the softmax share of the first; null without routers. */
 export function routesOf(traces: readonly RouterTrace[], from: number): TalkRoutes | null {
   const [first] = traces;
   if (first === undefined) return null;
   const tokens = first.chosen.length / first.topK;
-  const experts = new Int32Array(tokens * traces.length).fill(-1);
-  const shares = new Float32Array(tokens * traces.length);
-  for (const [column, { experts: width, topK, logits, chosen }] of traces.entries()) {
+  const layers = traces.map(({ layer, experts, topK, logits, chosen }) => {
+    const shares = new Float32Array(tokens);
     for (let at = 0; at < tokens; at++) {
-      const expert = chosen[at * topK] ?? -1;
-      const row = logits.subarray(at * width, (at + 1) * width);
-      experts[at * traces.length + column] = expert;
-      shares[at * traces.length + column] = Math.exp((row[expert] ?? Number.NaN) - logSumExp(row));
+      const row = logits.subarray(at * experts, (at + 1) * experts);
+      shares[at] = Math.exp((row[chosen[at * topK] ?? -1] ?? Number.NaN) - logSumExp(row));
     }
-  }
-  return { from, tokens, experts, shares };
+    return { layer, topK, chosen: Int32Array.from(chosen), shares };
+  });
+  return { from, tokens, layers };
 }
 
 /** Lets messages in and out: runs block the thread. */

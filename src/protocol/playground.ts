@@ -8,6 +8,8 @@ export const playgroundModel = z.object({
   modelType: text,
   maxPositions: count,
   device: text,
+  /** A prompt may be put into its chat template. */
+  chatTemplate: flag,
   /** What to know about it: where it runs, what was guessed. */
   notes: list(text, 100),
   /** Null: a dense model. */
@@ -27,6 +29,8 @@ export type PlaygroundState = Of<typeof playgroundState>;
 
 export const generateRequest = z.object({
   prompt: text,
+  /** As the user's turn, in the model's chat template. */
+  chat: flag,
   maxTokens: z.int().check(z.gte(1), z.lte(4096)),
   /** 0: greedy. */
   temperature: num.check(z.gte(0), z.lte(100)),
@@ -38,12 +42,13 @@ export type GenerateRequest = Of<typeof generateRequest>;
 /**
  * One step: first the prompt's tokens alone, then one new token at a time. `ran` are the experts of the tokens that were run
  * for it and had none yet (the whole prompt first, then each time the token before): layer by layer, token by token, the
- * first choice first.
+ * first choice first. `shares`: what the router's softmax over all experts gave each token's first one. A last step without
+ * tokens brings those of the last token.
  */
 export const generateStep = z.object({
-  tokens: list(z.object({ id: count, text, logprob: z.nullable(measured) }), 100_000),
+  tokens: list(z.object({ id: count, text, entry: text, logprob: z.nullable(measured) }), 100_000),
   prompt: flag,
-  ran: list(z.object({ layer: count, topK: count, chosen: list(count) }), 10_000),
+  ran: list(z.object({ layer: count, topK: count, chosen: list(count), shares: list(measured) }), 10_000),
 });
 export type GenerateStep = Of<typeof generateStep>;
 

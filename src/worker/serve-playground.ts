@@ -2,27 +2,21 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openCheckpoint } from '../checkpoint/open.ts';
-import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError } from '../common/errors.ts';
 import { cacheFolder } from '../infer/cache-folder.ts';
 import { InferProcess } from '../infer/client.ts';
-import type { GeneratedRemote, RemoteModel } from '../infer/client.ts';
+import type { RemoteModel, TalkStep } from '../infer/client.ts';
 import { chooseDevice } from '../infer/devices.ts';
 import { checkSampling } from '../model/sampling.ts';
 import type { Endpoint } from '../protocol/host.ts';
 import type { GenerateStep } from '../protocol/playground.ts';
 import { workerPlayClose, workerPlayGenerate, workerPlayOpen } from '../protocol/worker-eval.ts';
 import { toMeasured } from '../protocol/wire.ts';
-import { TextStream, continuationText } from '../score/continuation.ts';
-import { stopTokens } from '../score/stop-tokens.ts';
 import { tokenizerOf } from '../score/tokenizer.ts';
-import type { TextTokenizer } from '../tokens/tokenizer.ts';
 
 interface Play {
   readonly process: InferProcess;
   readonly model: RemoteModel;
-  readonly tokenizer: TextTokenizer;
-  readonly stop: readonly number[];
 }
 
 /** A playground that is open longer than its tab would keep its memory; few are ever open. */
@@ -44,8 +38,8 @@ export function servePlaygrounds(endpoint: Endpoint): void {
         hint: 'Each holds a model in memory: close one first.',
       });
     progress({ done: 0, total: 0, what: `Opening ${path}` });
-    const checkpoint = await openCheckpoint(path, { signal });
-    const { tokenizer } = tokenizerOf(checkpoint);
+    // Says what is wrong before a process is started.
+    tokenizerOf(await openCheckpoint(path, { signal }));
     const entry = join(dirname(fileURLToPath(import.meta.url)), 'infer.js');
     const { device, note } = await chooseDevice(wish, { entry, signal });
     // Of its own: the request's signal ends with the request, the process lives on.
@@ -64,11 +58,12 @@ export function servePlaygrounds(endpoint: Endpoint): void {
           progress({ done: Math.round(done), total: Math.round(total), what: 'Dequantising' });
         },
       });
+      const { chatTemplate, notes: ofTokenizer } = await model.talk();
       const handle = ++handles;
-      plays.set(handle, { process: child, model, tokenizer, stop: stopsOf(checkpoint, model, tokenizer) });
+      plays.set(handle, { process: child, model });
       const { modelType, maxPositions, experts, notes } = model.facts;
-      const told = [...(note === null ? [] : [note]), ...notes, ...tokenizer.notes].slice(0, 100);
-      return { handle, model: { modelType, maxPositions, experts, device, notes: told } };
+      const told = [...(note === null ? [] : [note]), ...notes, ...ofTokenizer].slice(0, 100);
+      return { handle, model: { modelType, maxPositions, experts, device, chatTemplate, notes: told } };
     } catch (error) {
       await child.close();
       throw error;
@@ -77,34 +72,22 @@ export function servePlaygrounds(endpoint: Endpoint): void {
     }
   });
 
-  endpoint.handle(workerPlayGenerate, async ({ handle, prompt, ...sampling }, { signal, progress }) => {
-    const play = need(handle);
-    const { model, tokenizer } = play;
-    const options = { ...sampling, topK: 0 };
-    checkSampling(options);
-    const promptIds = promptTokens(tokenizer, prompt);
-    const pieces = tokenizer.pieces(promptIds);
-    progress({
-      tokens: promptIds.map((id, i) => ({ id, text: pieces[i] ?? '', logprob: null })),
-      prompt: true,
-      ran: [],
-    });
+  endpoint.handle(workerPlayGenerate, async ({ handle, ...ask }, { signal, progress }) => {
+    const { model } = need(handle);
+    checkSampling({ ...ask, topK: 0 });
     const start = performance.now();
-    const ids: number[] = [];
-    const stream = new TextStream();
+    let tokens = 0;
     try {
-      const { reason } = await model.generate(promptIds, {
-        ...options,
-        stop: play.stop,
-        traces: model.facts.experts !== null,
-        signal,
-        onToken: (token) => {
-          ids.push(token.id);
-          const text = stream.next(continuationText(tokenizer, promptIds, ids));
-          progress(stepOf(token, text));
+      const { reason } = await model.continueText(
+        ask,
+        (step) => {
+          const made = step.tokens.filter(({ logprob }) => logprob !== null);
+          tokens += made.length;
+          progress(stepOf(step));
         },
-      });
-      return { reason, tokens: ids.length, seconds: (performance.now() - start) / 1000 };
+        signal,
+      );
+      return { reason, tokens, seconds: (performance.now() - start) / 1000 };
     } catch (error) {
       // A dead process answers nothing more: the page opens the model anew.
       if (error instanceof MoeError && error.code.startsWith('job-')) await close(handle);
@@ -124,23 +107,15 @@ export function servePlaygrounds(endpoint: Endpoint): void {
   }
 }
 
-function stepOf({ id, logprob, experts }: GeneratedRemote, text: string): GenerateStep {
+function stepOf({ tokens, routes }: TalkStep): GenerateStep {
   return {
-    tokens: [{ id, text, logprob: toMeasured(logprob) }],
-    prompt: false,
-    ran: experts.map(({ layer, topK, chosen }) => ({ layer, topK, chosen: Array.from(chosen) })),
+    tokens: tokens.map(({ id, text, entry, logprob }) => ({ id, text, entry, logprob })),
+    prompt: tokens.length > 0 && tokens.every(({ logprob }) => logprob === null),
+    ran: (routes?.layers ?? []).map(({ layer, topK, chosen, shares }) => ({
+      layer,
+      topK,
+      chosen: Array.from(chosen),
+      shares: Array.from(shares, toMeasured),
+    })),
   };
-}
-
-function stopsOf(checkpoint: Checkpoint, model: RemoteModel, tokenizer: TextTokenizer): readonly number[] {
-  return stopTokens(checkpoint, model.facts.eos, tokenizer.eosId);
-}
-
-function promptTokens(tokenizer: TextTokenizer, prompt: string): number[] {
-  const ids = tokenizer.encode(prompt);
-  if (ids.length > 0) return ids;
-  if (tokenizer.bosId !== undefined) return [tokenizer.bosId];
-  throw new MoeError('usage', 'no-tokens', 'The prompt is empty, and the tokenizer has no token to begin with', {
-    hint: 'Write a word or two.',
-  });
 }

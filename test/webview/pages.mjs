@@ -731,15 +731,20 @@ if (only.includes('playground')) {
     await tab.getByText('Ended at the number of tokens').first().waitFor();
     const tokens = tab.locator('.token');
     check(`${name}: prompt and continuation`, (await tokens.count()) === 14, String(await tokens.count()));
-    // Layer 0 of the fake: token i has experts i and i+1, modulo 4; the last token was not run.
+    // Layer 0 of the fake: token i has experts i and i+1, modulo 4; the last token's come after it.
     check(`${name}: coloured by number too`, (await textOf(tokens.nth(5))) === ' there1', await textOf(tokens.nth(5)));
-    check(`${name}: the last token is not coloured`, (await textOf(tokens.nth(13))) === '.');
+    check(
+      `${name}: the last token is coloured too`,
+      (await textOf(tokens.nth(13))) === '.1',
+      await textOf(tokens.nth(13)),
+    );
+    check(`${name}: part of a character`, (await textOf(tokens.nth(8))) === '<0xE6>0', await textOf(tokens.nth(8)));
     check(`${name}: text is text`, (await textOf(tab.locator('.text'))).includes('<img src=x onerror=alert(1)>'));
     await tokens.first().focus();
     await tab.keyboard.press('ArrowRight');
     check(
       `${name}: arrows go from token to token`,
-      (await focused(tab)).includes('" upon" (1), prompt, experts of layer 0: 1, 2'),
+      (await focused(tab)).includes('" upon" (1), prompt, experts of layer 0: 1, 2, router gave the first p 0.6'),
       await focused(tab),
     );
     await tab.locator('moe-select select').selectOption('2');
@@ -753,7 +758,8 @@ if (only.includes('playground')) {
     const [asked] = await record(tab, 'calls');
     check(
       `${name}: asks for what the fields say`,
-      asked === JSON.stringify({ prompt: 'Once upon a time', maxTokens: 64, temperature: 0.8, topP: 1, seed: 0 }),
+      asked ===
+        JSON.stringify({ prompt: 'Once upon a time', chat: false, maxTokens: 64, temperature: 0.8, topP: 1, seed: 0 }),
       asked,
     );
     await tab.locator('label.field input').nth(1).fill('2');

@@ -5,11 +5,15 @@ import { t } from '../strings.ts';
 export interface ShownToken {
   readonly id: number;
   readonly text: string;
+  /** Its entry in the vocabulary: all there is to show of a part of a character. */
+  readonly entry: string;
   readonly prompt: boolean;
   /** Natural logarithm of its probability; null for the prompt's. */
   readonly logprob: number | null;
-  /** By layer: its experts, first choice first. Empty until it was run: the last token of a text never is. */
+  /** By layer: its experts, first choice first. Empty until it was run: a token that ends the text never is. */
   readonly experts: ReadonlyMap<number, readonly number[]>;
+  /** By layer: what the router's softmax over all experts gave the first. */
+  readonly shares: ReadonlyMap<number, number>;
 }
 
 /** The tokens after one more step. */
@@ -19,19 +23,24 @@ export function withStep(tokens: readonly ShownToken[], step: GenerateStep): Sho
   const next = tokens.map((token, at) => {
     if (at < from) return token;
     const experts = new Map<number, readonly number[]>();
-    for (const { layer, topK, chosen } of step.ran) {
+    const shares = new Map<number, number>();
+    for (const { layer, topK, chosen, shares: all } of step.ran) {
       const begin = (at - from) * topK;
       if (begin + topK <= chosen.length) experts.set(layer, chosen.slice(begin, begin + topK));
+      const share = all[at - from];
+      if (typeof share === 'number') shares.set(layer, share);
     }
-    return experts.size === 0 ? token : { ...token, experts };
+    return experts.size === 0 ? token : { ...token, experts, shares };
   });
-  for (const { id, text, logprob } of step.tokens)
+  for (const { id, text, entry, logprob } of step.tokens)
     next.push({
       id,
       text,
+      entry,
       prompt: step.prompt,
       logprob: typeof logprob === 'number' ? logprob : null,
       experts: new Map(),
+      shares: new Map(),
     });
   return next;
 }
@@ -47,14 +56,14 @@ export function firstCounts(tokens: readonly ShownToken[], layer: number, expert
 }
 
 /** A token's text on one line: what cannot be seen is named. */
-export function tokenText(text: string): string {
-  if (text === '') return '∅';
+export function tokenText({ text, entry }: Pick<ShownToken, 'text' | 'entry'>): string {
+  if (text === '') return entry;
   return text.replaceAll('\n', '↵').replaceAll('\t', '⇥');
 }
 
 /** What is said of one token. */
 export function tokenWords(token: ShownToken, layer: number | null): string {
-  const parts = [`${JSON.stringify(token.text)} (${String(token.id)})`];
+  const parts = [`${token.text === '' ? token.entry : JSON.stringify(token.text)} (${String(token.id)})`];
   parts.push(token.prompt ? t('prompt') : t('generated'));
   if (token.logprob !== null) parts.push(t('probability {0}', `${(Math.exp(token.logprob) * 100).toPrecision(3)} %`));
   if (layer !== null) {
@@ -64,6 +73,8 @@ export function tokenWords(token: ShownToken, layer: number | null): string {
         ? t('not run: no token came after it')
         : t('experts of layer {0}: {1}', layer, chosen.join(', ')),
     );
+    const share = token.shares.get(layer);
+    if (share !== undefined) parts.push(t('router gave the first p {0}', share.toFixed(2)));
   }
   return parts.join('\n');
 }

@@ -23,7 +23,7 @@ import type { PageContext } from '../parts/page.ts';
 import '../parts/select.ts';
 import '../parts/status.ts';
 import { t } from '../strings.ts';
-import { textOf } from '../toolkit.ts';
+import { checkedOf, textOf } from '../toolkit.ts';
 import { playgroundStyles } from './styles.ts';
 
 const savedView = z.object({
@@ -33,6 +33,7 @@ const savedView = z.object({
   topP: z._default(z.string(), '1'),
   seed: z._default(z.string(), '0'),
   maxTokens: z._default(z.string(), '64'),
+  chat: z._default(z.boolean(), false),
   layer: z._default(z.nullable(z.number()), null),
   table: z._default(z.boolean(), false),
 });
@@ -134,7 +135,7 @@ export class MoePlayground extends LitElement {
     try {
       this.result = await context.endpoint.request(
         playgroundGenerate,
-        { prompt: this.view.prompt, ...numbers },
+        { prompt: this.view.prompt, chat: this.view.chat && this.play?.model?.chatTemplate === true, ...numbers },
         {
           signal: aborter.signal,
           onProgress: (step) => {
@@ -249,6 +250,17 @@ export class MoePlayground extends LitElement {
         ${field('seed', t('Seed'), t('The same seed gives the same text'))}
         ${field('maxTokens', t('Tokens'), t('Most tokens to generate'))}
         ${
+          play.model?.chatTemplate === true
+            ? html`<vscode-checkbox
+                .checked=${this.view.chat}
+                @change=${(event: Event) => {
+                  if (checkedOf(event) !== this.view.chat) this.change({ chat: checkedOf(event) });
+                }}
+                >${t('As a chat, in the model’s template')}</vscode-checkbox
+              >`
+            : nothing
+        }
+        ${
           running
             ? html`<vscode-button appearance="secondary" @click=${() => this.aborter?.abort()}
                 >${t('Stop')}</vscode-button
@@ -304,6 +316,13 @@ export class MoePlayground extends LitElement {
       </div>
       ${this.view.table ? this.tokenTable(layer) : this.tokenText(layer)}
       ${layer === null || experts === null ? nothing : this.legend(layer, experts.perLayer)}
+      ${
+        layer === null
+          ? nothing
+          : html`<p class="dim">
+              ${t('The number beside a token is the expert that the router of this layer put first; p is its share in the softmax over all experts.')}
+            </p>`
+      }
       <p class="dim">${this.aborter === null ? this.endText() : t('{0} tokens so far', grouped(made.length))}</p>
     </section>`;
   }
@@ -323,7 +342,8 @@ export class MoePlayground extends LitElement {
             aria-label=${tokenWords(token, layer).replaceAll('\n', ', ')}
             @click=${() => (this.chosen = index)}
             @focus=${() => (this.chosen = index)}
-            ><span>${token.text.split('\n').map(visible).join('↵\n')}</span
+            ><span class=${token.text === '' ? 'part' : ''}
+              >${token.text === '' ? visible(token.entry) : token.text.split('\n').map(visible).join('↵\n')}</span
             >${first === undefined ? nothing : html`<sub>${first}</sub>`}</span
           >`;
         })}
@@ -354,7 +374,12 @@ export class MoePlayground extends LitElement {
             <th scope="col" class="num">${t('Id')}</th>
             <th scope="col">${t('Whose')}</th>
             <th scope="col" class="num">${t('Probability')}</th>
-            ${layer === null ? nothing : html`<th scope="col">${t('Experts of layer {0}', layer)}</th>`}
+            ${
+              layer === null
+                ? nothing
+                : html`<th scope="col">${t('Experts of layer {0}', layer)}</th>
+                    <th scope="col" class="num">${t('Router p')}</th>`
+            }
           </tr>
         </thead>
         <tbody>
@@ -362,11 +387,16 @@ export class MoePlayground extends LitElement {
             (token, at) =>
               html`<tr>
                 <td class="num">${at}</td>
-                <td class="mono break">${visible(tokenText(token.text))}</td>
+                <td class="mono break">${visible(tokenText(token))}</td>
                 <td class="num">${token.id}</td>
                 <td>${token.prompt ? t('prompt') : t('generated')}</td>
                 <td class="num">${token.logprob === null ? '–' : shareText(Math.exp(token.logprob), 1)}</td>
-                ${layer === null ? nothing : html`<td>${token.experts.get(layer)?.join(', ') ?? t('not run')}</td>`}
+                ${
+                  layer === null
+                    ? nothing
+                    : html`<td>${token.experts.get(layer)?.join(', ') ?? t('not run')}</td>
+                        <td class="num">${token.shares.get(layer)?.toFixed(3) ?? '–'}</td>`
+                }
               </tr>`,
           )}
         </tbody>

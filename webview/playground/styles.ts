@@ -70,6 +70,11 @@ export const playgroundStyles = [
     .token:not(.given) > span {
       font-weight: 600;
     }
+    /* Part of a character: its entry in the vocabulary stands for it. */
+    .part {
+      font-style: italic;
+      font-size: 0.85em;
+    }
     .token:hover {
       background: var(--vscode-list-hoverBackground, rgb(128 128 128 / 15%));
     }

@@ -28,6 +28,7 @@ let state: PlaygroundState = {
           modelType: kind === 'dense' ? 'llama' : 'mixtral',
           maxPositions: 2048,
           device: 'cpu',
+          chatTemplate: kind !== 'dense',
           notes: ['CUDA (cuda) is not available here: its provider is not installed. The CPU is used.'],
           experts: kind === 'dense' ? null : { layers: LAYERS, perLayer: 4, topK: 2 },
         },
@@ -49,7 +50,7 @@ let state: PlaygroundState = {
 };
 
 const PROMPT = ['Once', ' upon', ' a', ' time'];
-const MADE = [',', ' there', ' was', ' a', ' ', HOSTILE, '\n', 'The', ' end', '.'];
+const MADE = [',', ' there', ' was', ' a', '', HOSTILE, '\n', 'The', ' end', '.'];
 
 host.handle(playgroundReady, () => state);
 host.handle(playgroundGenerate, async (request, { progress, signal }) => {
@@ -61,19 +62,21 @@ host.handle(playgroundGenerate, async (request, { progress, signal }) => {
           layer,
           topK: 2,
           chosen: Array.from({ length: tokens * 2 }, (_, i) => (from + layer + (i >> 1) + (i & 1)) % 4),
+          shares: Array.from({ length: tokens }, () => 0.625),
         }));
-  progress({ tokens: PROMPT.map((text, id) => ({ id, text, logprob: null })), prompt: true, ran: [] });
+  progress({ tokens: PROMPT.map((text, id) => ({ id, text, entry: text, logprob: null })), prompt: true, ran: [] });
   const many = kind === 'slow' ? 500 : MADE.length;
   for (let at = 0; at < many; at++) {
     await later(kind === 'slow' ? 40 : 5);
     if (signal.aborted) throw new MoeError('cancelled', 'cancelled', 'Cancelled');
     const ran = at === 0 ? experts(PROMPT.length, 0) : experts(1, PROMPT.length + at - 1);
     progress({
-      tokens: [{ id: 100 + at, text: MADE[at % MADE.length] ?? '', logprob: Math.log(0.5) }],
+      tokens: [{ id: 100 + at, text: MADE[at % MADE.length] ?? '', entry: '<0xE6>', logprob: Math.log(0.5) }],
       prompt: false,
       ran,
     });
   }
+  progress({ tokens: [], prompt: false, ran: experts(1, PROMPT.length + many - 1) });
   return { reason: 'length' as const, tokens: many, seconds: 0.61 };
 });
 host.handle(playgroundCopy, ({ text }) => {
