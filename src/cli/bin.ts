@@ -1,6 +1,5 @@
 /** Entry of dist/cli.js: binds the command line to this process. */
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { inferEntry } from '../infer/entry.ts';
 import { main } from './main.ts';
 import type { CliIo } from './io.ts';
 
@@ -49,7 +48,7 @@ const io: CliIo = {
     for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk as Uint8Array));
     return Buffer.concat(chunks);
   },
-  inferEntry: join(dirname(fileURLToPath(import.meta.url)), 'infer.js'),
+  inferEntry: inferEntry(),
   signal: cancel.signal,
 };
 

@@ -1,8 +1,9 @@
 /** From arguments to a plan: recipe, checkpoints, planner. Shared by plan and upcycle. */
-import { open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError, systemCodeOf } from '../common/errors.ts';
+import { writeWhole } from '../common/write-whole.ts';
 import type { Plan, PlanWarning } from '../plan/types.ts';
 import type { LoadedRecipe } from '../recipe/load.ts';
 import { usageError } from './command.ts';
@@ -137,18 +138,7 @@ export async function savePlan(plan: Plan, file: string, cwd: string): Promise<v
       hint: 'Name another file.',
     });
   const { planJsonChunks } = await import('../plan/json.ts');
-  const temporary = `${path}.${process.pid}.tmp`;
-  const handle = await open(temporary, 'wx');
-  try {
-    for (const chunk of planJsonChunks(plan)) await handle.write(chunk);
-    await handle.sync();
-    await handle.close();
-    await rename(temporary, path);
-  } catch (error) {
-    await handle.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await writeWhole(path, planJsonChunks(plan));
 }
 
 async function looksLikePlan(path: string): Promise<boolean> {

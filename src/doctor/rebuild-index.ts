@@ -1,11 +1,11 @@
 /** Writing model.safetensors.index.json anew from the files' headers. Only ever on the user's word. */
-import { open, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buildIndex } from 'safetensors-js';
 import { listed } from '../checkpoint/errors.ts';
 import { openCheckpoint } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError, messageOf, systemCodeOf } from '../common/errors.ts';
+import { writeWhole } from '../common/write-whole.ts';
 
 const DEFAULT_NAME = 'model.safetensors.index.json';
 
@@ -66,20 +66,10 @@ function refuseBroken(cp: Checkpoint): void {
     refuse(`The index is not rebuilt: ${twice.message}`, 'Remove the wrong file first.', twice.file);
 }
 
-/** Temporary file beside the target, flushed, then renamed: a link at the target is replaced, never written through. */
 async function writeReplacing(target: string, text: string): Promise<void> {
-  const temporary = `${target}.${String(process.pid)}.tmp`;
   try {
-    const handle = await open(temporary, 'wx');
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, target);
+    await writeWhole(target, text);
   } catch (error) {
-    await unlink(temporary).catch(() => undefined);
     const full = systemCodeOf(error) === 'ENOSPC' || systemCodeOf(error) === 'EDQUOT';
     throw new MoeError(
       full ? 'resources' : 'input',

@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { childEnvironment } from '../common/child-environment.ts';
 import { MoeError } from '../common/errors.ts';
 import type { RequestDef } from '../protocol/define.ts';
 import { processEndpoint } from '../protocol/host.ts';
@@ -51,12 +52,10 @@ export class WorkerClient {
         file: entry,
         hint: 'Install the extension again.',
       });
-    const { NODE_OPTIONS: _, ...inherited } = process.env;
     const worker = fork(entry, [], {
       // An extension host's own flags (--inspect…) are not the worker's.
       execArgv: [`--max-old-space-size=${String(this.options.heapMegabytes ?? 2048)}`],
-      // Electron behaves as Node then.
-      env: { ...inherited, ELECTRON_RUN_AS_NODE: '1' },
+      env: childEnvironment(),
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });

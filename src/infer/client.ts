@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { childEnvironment } from '../common/child-environment.ts';
 import { MoeError, messageOf } from '../common/errors.ts';
 import { isJsonObject } from '../common/json.ts';
 import type { Device } from '../devices/devices.ts';
@@ -58,12 +59,11 @@ export class InferProcess {
         hint: 'Install or build MoE Workbench again.',
       });
     }
-    const { NODE_OPTIONS: _, ...inherited } = process.env;
     this.#child = fork(options.entry, [], {
       execPath: options.execPath ?? process.execPath,
       execArgv: [],
       // Float32 on NVIDIA GPUs would be rounded to ten bits in matrix products otherwise (TF32).
-      env: { NVIDIA_TF32_OVERRIDE: '0', ...inherited, ELECTRON_RUN_AS_NODE: '1' },
+      env: { NVIDIA_TF32_OVERRIDE: '0', ...childEnvironment() },
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });

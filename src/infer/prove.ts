@@ -1,8 +1,8 @@
 /** The proof by running: a source and what was made of it on the same tokens; the outcome is kept beside the manifest. */
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { messageOf } from '../common/errors.ts';
+import { writeWhole } from '../common/write-whole.ts';
 import { proofInput } from '../score/proof-input.ts';
 import { PROOF_NAME, judgeLogits, windowsOf } from '../verify/logits.ts';
 import type { LogitProof } from '../verify/logits.ts';
@@ -34,7 +34,7 @@ export async function proveLogits(options: ProveOptions): Promise<LogitProof> {
   const proof = judgeLogits(difference, plan.exactness.class, `${ids.length} tokens of ${input}`);
   const file = join(out, PROOF_NAME);
   try {
-    await writeFile(file, `${JSON.stringify({ schema: 'moe-workbench/proof@1', planHash, ...proof }, null, 2)}\n`);
+    await writeWhole(file, `${JSON.stringify({ schema: 'moe-workbench/proof@1', planHash, ...proof }, null, 2)}\n`);
   } catch (error) {
     options.note?.(`the result is not kept, ${file} cannot be written: ${messageOf(error)}`);
   }

@@ -13,7 +13,7 @@ import { TOOL_VERSION } from '../write/version.ts';
 import type { JobContext } from './context.ts';
 import { plainJson } from './plain.ts';
 import { openAll } from './planning.ts';
-import { withModels, writeWhole } from './run-models.ts';
+import { withModels, writeResults } from './run-models.ts';
 
 /** Where finished requests are kept until the evaluation is whole. */
 export function journalOf(out: string): string {
@@ -69,7 +69,7 @@ export async function evalJob(params: EvalParams, context: JobContext): Promise<
       ...(traces === null ? {} : { traces, traces_without: partly }),
     },
   };
-  await writeWhole(out, `${JSON.stringify(file, null, 1)}\n`);
+  await writeResults(out, `${JSON.stringify(file, null, 1)}\n`);
   await rm(journal, { force: true });
   return { ok: true, summary: summary(run), text: evalText(run, PLAIN), report: plainJson({ out, ...results }) };
 }

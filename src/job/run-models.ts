@@ -1,20 +1,16 @@
 /** Models for a job: opened in a process of their own, which ends with the job and is killed when that is cancelled. */
-import { writeFile, rename, mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { MoeError, messageOf } from '../common/errors.ts';
+import { writeWhole } from '../common/write-whole.ts';
 import { cacheFolder } from '../infer/cache-folder.ts';
 import { InferProcess } from '../infer/client.ts';
 import type { RemoteModel } from '../infer/client.ts';
 import { chooseDevice } from '../infer/devices.ts';
+import { inferEntry } from '../infer/entry.ts';
 import type { DeviceChoice, JobProgress } from '../protocol/jobs.ts';
 import { stage } from './context.ts';
 import type { JobContext } from './context.ts';
-
-/** dist/infer.js, beside the job program. */
-export function inferEntry(): string {
-  return join(dirname(fileURLToPath(import.meta.url)), 'infer.js');
-}
 
 export interface OpenedModels {
   readonly models: readonly RemoteModel[];
@@ -82,13 +78,11 @@ export function counted(phase: JobProgress['phase'], done: number, total: number
   };
 }
 
-/** Writes a file whole or not at all. */
-export async function writeWhole(file: string, text: string): Promise<void> {
-  const part = `${file}.part`;
+/** Writes a results file. Throws MoeError `results-not-written`. */
+export async function writeResults(file: string, text: string): Promise<void> {
   try {
     await mkdir(dirname(file), { recursive: true });
-    await writeFile(part, text);
-    await rename(part, file);
+    await writeWhole(file, text);
   } catch (error) {
     throw new MoeError(
       'resources',

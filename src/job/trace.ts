@@ -11,7 +11,7 @@ import { TOOL_VERSION } from '../write/version.ts';
 import type { JobContext } from './context.ts';
 import { plainJson } from './plain.ts';
 import { openAll } from './planning.ts';
-import { counted, withModels, writeWhole } from './run-models.ts';
+import { counted, withModels, writeResults } from './run-models.ts';
 
 /** Tokens of a text that are run together. */
 const WINDOW = 512;
@@ -69,7 +69,7 @@ export async function traceJob(params: TraceParams, context: JobContext): Promis
         traces,
       },
     };
-    await writeWhole(out, `${JSON.stringify(file, null, 1)}\n`);
+    await writeResults(out, `${JSON.stringify(file, null, 1)}\n`);
     const dead = traces.layers.reduce((sum, layer) => sum + layer.dead.length, 0);
     const away = traces.maxVio === null ? '' : `, MaxVio ${traces.maxVio.toFixed(3)}`;
     return {

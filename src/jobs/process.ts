@@ -3,6 +3,7 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
 import { existsSync } from 'node:fs';
+import { childEnvironment } from '../common/child-environment.ts';
 import { MoeError, messageOf } from '../common/errors.ts';
 import { processEndpoint } from '../protocol/host.ts';
 import type { Endpoint } from '../protocol/host.ts';
@@ -60,12 +61,11 @@ export class JobProcess {
       });
     this.silentLimit = options.silentSeconds ?? 60;
     this.cancelLimit = options.cancelSeconds ?? 60;
-    const { NODE_OPTIONS: _, ...inherited } = process.env;
     this.child = fork(options.entry, [], {
       execPath: options.execPath ?? process.execPath,
       // An extension host's own flags (--inspect…) are not the job's.
       execArgv: [],
-      env: { ...inherited, ELECTRON_RUN_AS_NODE: '1', ...options.env },
+      env: { ...childEnvironment(), ...options.env },
       serialization: 'advanced',
       // fd 4: heartbeats, from a thread that beats while the main one computes.
       stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],

@@ -1,8 +1,9 @@
 /** Serves recipes and plans: judged as they are typed, planned on request, the last few kept by hash. */
-import { open, rename, rm, stat, statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError } from '../common/errors.ts';
+import { writeWhole } from '../common/write-whole.ts';
 import { buildPlan } from '../plan/build.ts';
 import { planJsonChunks } from '../plan/json.ts';
 import type { Plan } from '../plan/types.ts';
@@ -75,7 +76,10 @@ export function servePlans(endpoint: Endpoint, checkpoints: Checkpoints): void {
     const { plan, physicalKnown } = get(hash);
     return { text: planText(plan, PLAIN, physicalKnown) };
   });
-  endpoint.handle(workerSavePlan, ({ hash, to }) => savePlan(get(hash).plan, to));
+  endpoint.handle(workerSavePlan, async ({ hash, to }) => ({
+    // The dialogue has asked about an existing file.
+    bytes: await writeWhole(to, planJsonChunks(get(hash).plan)),
+  }));
 }
 
 function readRecipe(
@@ -113,22 +117,4 @@ async function placeOf(out: string | null): Promise<{ clones: boolean; freeBytes
     }
     if (dirname(folder) === folder) return null;
   }
-}
-
-/** Whole or not at all. The dialogue has asked about an existing file. */
-async function savePlan(plan: Plan, to: string): Promise<{ bytes: number }> {
-  const temporary = `${to}.${String(process.pid)}.tmp`;
-  const handle = await open(temporary, 'wx');
-  let bytes = 0;
-  try {
-    for (const chunk of planJsonChunks(plan)) bytes += (await handle.write(chunk)).bytesWritten;
-    await handle.sync();
-    await handle.close();
-    await rename(temporary, to);
-  } catch (error) {
-    await handle.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-    throw error;
-  }
-  return { bytes };
 }

@@ -1,12 +1,11 @@
 /** Serves playgrounds: models that stay open in processes of their own, and the texts they make. */
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { openCheckpoint } from '../checkpoint/open.ts';
 import { MoeError } from '../common/errors.ts';
 import { cacheFolder } from '../infer/cache-folder.ts';
 import { InferProcess } from '../infer/client.ts';
 import type { RemoteModel, TalkStep } from '../infer/client.ts';
 import { chooseDevice } from '../infer/devices.ts';
+import { inferEntry } from '../infer/entry.ts';
 import { checkSampling } from '../model/sampling.ts';
 import type { Endpoint } from '../protocol/host.ts';
 import type { GenerateStep } from '../protocol/playground.ts';
@@ -40,7 +39,7 @@ export function servePlaygrounds(endpoint: Endpoint): void {
     progress({ done: 0, total: 0, what: `Opening ${path}` });
     // Says what is wrong before a process is started.
     tokenizerOf(await openCheckpoint(path, { signal }));
-    const entry = join(dirname(fileURLToPath(import.meta.url)), 'infer.js');
+    const entry = inferEntry();
     const { device, note } = await chooseDevice(wish, { entry, signal });
     // Of its own: the request's signal ends with the request, the process lives on.
     const child = new InferProcess({ entry });

@@ -2,14 +2,13 @@
 import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workerRows } from '../../src/protocol/worker.ts';
 import { CheckpointSessions } from '../../src/extension/sessions.ts';
 import { WorkerClient } from '../../src/extension/worker-client.ts';
+import { bundleInto } from '../bundle.ts';
 import { writeSampleCheckpoint } from '../../src/sample/sample.ts';
 
-const root = join(import.meta.dirname, '../..');
 let folder = '';
 let client: WorkerClient;
 let sessions: CheckpointSessions;
@@ -20,18 +19,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'moe-session-'));
   await writeSampleCheckpoint(join(folder, 'tiny'));
   const entry = join(folder, 'worker.cjs');
-  await build({
-    entryPoints: [join(root, 'src/worker/main.ts')],
-    outfile: entry,
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    external: ['onnxruntime-node'],
-    define: { 'import.meta.url': '__bundleUrl' },
-    banner: { js: "const __bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
-    alias: { 'safetensors-js': join(root, 'packages/safetensors-js/src/index.ts') },
-    logLevel: 'silent',
-  });
+  await bundleInto(entry, 'src/worker/main.ts');
   client = new WorkerClient({ entry, log: (level, message) => logged.push(`${level}: ${message}`) });
   sessions = new CheckpointSessions({ worker: client, log: (message) => logged.push(message), graceMs: 20 });
 });

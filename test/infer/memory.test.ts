@@ -24,6 +24,8 @@ function status(pid: number, name: 'RssAnon' | 'VmHWM'): number {
   return Number(match[1]) / 1024;
 }
 
+if (process.platform !== 'linux')
+  console.warn('SKIPPED: memory of the model process (read from /proc, which only Linux has)');
 describe.skipIf(process.platform !== 'linux' || smollm2Folder === null)('memory of the model process', () => {
   it('SmolLM2-135M in bf16: peak memory is the file, one widened matrix and what a run needs', async () => {
     const weights = fs.statSync(path.join(smollm2Folder ?? '', 'model.safetensors')).size / MIB;

@@ -2,10 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { bundleInto } from '../bundle.ts';
 
-export const root = fileURLToPath(new URL('../..', import.meta.url));
+export { root } from '../bundle.ts';
 const folder = mkdtempSync(join(tmpdir(), 'moe-jobs-'));
 let count = 0;
 process.on('exit', () => {
@@ -20,21 +19,7 @@ export function newPath(name = 'x'): string {
 /** Bundles TypeScript text (imports relative to the repository's root) into a program; returns its file. */
 export async function bundle(contents: string): Promise<string> {
   const outfile = newPath('program.js');
-  await build({
-    absWorkingDir: root,
-    stdin: { contents, resolveDir: root, loader: 'ts' },
-    outfile,
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'cjs',
-    external: ['onnxruntime-node'],
-    mainFields: ['module', 'main'],
-    alias: { 'safetensors-js': join(root, 'packages/safetensors-js/src/index.ts') },
-    define: { 'import.meta.url': '__bundleUrl' },
-    banner: { js: "'use strict';\nconst __bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
-    logLevel: 'warning',
-  });
+  await bundleInto(outfile, { contents });
   return outfile;
 }
 

@@ -2,16 +2,16 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { build } from 'esbuild';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { compareRuns } from '../../src/eval/compare.ts';
 import { readDocuments } from '../../src/eval/documents.ts';
 import { JobService } from '../../src/jobs/index.ts';
 import type { EvalParams, JobView } from '../../src/protocol/jobs.ts';
 import { cli } from '../cli/helpers.ts';
+import { bundleInto } from '../bundle.ts';
 import { bundleInfer } from '../infer/entry.ts';
 import { writeSampleCheckpoint } from '../../src/sample/sample.ts';
-import { newPath, root, until } from './bundle.ts';
+import { newPath, until } from './bundle.ts';
 
 let entry: string;
 let infer: string;
@@ -24,21 +24,7 @@ const DOCS = 60;
 beforeAll(async () => {
   infer = await bundleInfer();
   entry = join(dirname(infer), 'job.js');
-  await build({
-    absWorkingDir: root,
-    entryPoints: ['src/job/main.ts'],
-    outfile: entry,
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'cjs',
-    external: ['onnxruntime-node'],
-    mainFields: ['module', 'main'],
-    alias: { 'safetensors-js': join(root, 'packages/safetensors-js/src/index.ts') },
-    define: { 'import.meta.url': '__bundleUrl' },
-    banner: { js: "'use strict';\nconst __bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
-    logLevel: 'warning',
-  });
+  await bundleInto(entry, 'src/job/main.ts');
   await writeSampleCheckpoint(dense);
   const made = await cli(['upcycle', dense, moe, '--set', 'experts=4', '--set', 'top_k=2']);
   expect(made.code).toBe(0);

@@ -1,7 +1,6 @@
 /** Logits in verify and upcycle jobs of the real job program: proven, different, approximate, left out and told. */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { build } from 'esbuild';
 import { readHeaderSync } from 'safetensors-js';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { JobService } from '../../src/jobs/index.ts';
@@ -9,8 +8,9 @@ import type { JobParams, JobView } from '../../src/protocol/jobs.ts';
 import { writeSampleCheckpoint } from '../../src/sample/sample.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { withProof } from '../../src/job/logits.ts';
+import { bundleInto } from '../bundle.ts';
 import { bundleInfer } from '../infer/entry.ts';
-import { newPath, root, until } from './bundle.ts';
+import { newPath, until } from './bundle.ts';
 import { upcycleOf } from './params.ts';
 
 let entry: string;
@@ -19,21 +19,7 @@ const services: JobService[] = [];
 
 beforeAll(async () => {
   entry = join(dirname(await bundleInfer()), 'proof-job.js');
-  await build({
-    absWorkingDir: root,
-    entryPoints: ['src/job/main.ts'],
-    outfile: entry,
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'cjs',
-    external: ['onnxruntime-node'],
-    mainFields: ['module', 'main'],
-    alias: { 'safetensors-js': join(root, 'packages/safetensors-js/src/index.ts') },
-    define: { 'import.meta.url': '__bundleUrl' },
-    banner: { js: "'use strict';\nconst __bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
-    logLevel: 'warning',
-  });
+  await bundleInto(entry, 'src/job/main.ts');
   await writeSampleCheckpoint(dense);
 }, 120_000);
 afterEach(async () => {

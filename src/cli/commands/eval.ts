@@ -1,6 +1,5 @@
 import { open, writeFile } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
-import type { Checkpoint } from '../../checkpoint/types.ts';
+import { resolve } from 'node:path';
 import { MoeError } from '../../common/errors.ts';
 import { isJsonObject } from '../../common/json.ts';
 import type { EvaluationRun, ProgressEvent, RuleProfile } from '../../eval/index.ts';
@@ -82,6 +81,7 @@ export const evaluate: Command = {
     for (const note of loaded.tokenizer.notes) context.log(`note: ${note}`);
     const [data, journal, tracePath] = [at('data'), at('journal'), at('trace')];
     const line = new ProgressLine(io, 'Scoring');
+    const { modelInfo } = await import('../../score/model-info.ts');
     const { run, traces } = await withModels(context, async (child) => {
       const model = await openModel(context, child, checkpoint.path, {
         maxLength: wholeOption(context, 'max-length', 1),
@@ -96,8 +96,7 @@ export const evaluate: Command = {
           data: data === undefined ? {} : { path: data },
           scorer: model.scorer(evalTokenizer(loaded), { trace }),
           model: {
-            ...(await modelInfo(checkpoint)),
-            device: await deviceFor(context),
+            ...modelInfo(checkpoint, await deviceFor(context)),
             modelType: model.facts.modelType,
           },
           ...(limit === undefined ? {} : { limit }),
@@ -147,19 +146,6 @@ function addBosOption({ args }: Context): 'auto' | boolean {
   if (value === 'auto') return value;
   if (value === 'true' || value === 'false') return value === 'true';
   throw usageError('bad-add-bos', `--add-bos is "${value}", expected auto, true or false`);
-}
-
-async function modelInfo(checkpoint: Checkpoint) {
-  const { fingerprintOf } = await import('../../score/fingerprint.ts');
-  const tensors = [...checkpoint.tensors.values()];
-  return {
-    name: basename(checkpoint.path),
-    path: checkpoint.path,
-    parameters: tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
-    dtype: 'float32',
-    engine: 'onnxruntime',
-    fingerprint: fingerprintOf(checkpoint),
-  };
 }
 
 function stepOf(event: ProgressEvent) {

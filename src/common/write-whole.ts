@@ -1,0 +1,27 @@
+/** Files that are written whole or not at all. */
+import { open, rename, rm } from 'node:fs/promises';
+
+/**
+ * Writes text to `path` by way of a temporary file beside it, flushed and then renamed: a link at the target is replaced, never
+ * written through, and whoever reads meanwhile finds the old file. Returns the bytes written. Throws the system's own error, with
+ * nothing left behind.
+ */
+export async function writeWhole(path: string, text: string | Iterable<string>): Promise<number> {
+  const temporary = `${path}.${String(process.pid)}.tmp`;
+  const handle = await open(temporary, 'wx');
+  let bytes = 0;
+  try {
+    for (const chunk of typeof text === 'string' ? [text] : text) {
+      await handle.writeFile(chunk);
+      bytes += Buffer.byteLength(chunk);
+    }
+    await handle.sync();
+    await handle.close();
+    await rename(temporary, path);
+  } catch (error) {
+    await handle.close().catch(() => undefined);
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  return bytes;
+}
