@@ -36,8 +36,14 @@ const bad = (file: string, message: string, cause?: unknown): MoeError =>
     { cause },
   );
 
+export interface PythonJson {
+  readonly value: unknown;
+  /** Numbers that were NaN or infinite. */
+  readonly nonFinite: number;
+}
+
 /** Parses JSON as Python writes it: NaN and Infinity outside texts become null. */
-export function parsePythonJson(text: string): { readonly value: unknown; readonly nonFinite: number } {
+export function parsePythonJson(text: string): PythonJson {
   let nonFinite = 0;
   const clean = text.replace(/"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g, (token) => {
     if (token.startsWith('"')) return token;
@@ -49,12 +55,20 @@ export function parsePythonJson(text: string): { readonly value: unknown; readon
 
 /** Reads a results file's text. `file` is named in errors. */
 export function importHarnessResults(text: string, file: string): ImportedRun {
-  let parsed: ReturnType<typeof parsePythonJson>;
+  return importedRun(resultsJson(text, file), file);
+}
+
+/** A results file's JSON. Throws `bad-results-file`. */
+export function resultsJson(text: string, file: string): PythonJson {
   try {
-    parsed = parsePythonJson(text);
+    return parsePythonJson(text);
   } catch (cause) {
     throw bad(file, `is not JSON: ${messageOf(cause)}`, cause);
   }
+}
+
+/** What the JSON of a results file says. Throws `bad-results-file` where it is none. */
+export function importedRun(parsed: PythonJson, file: string): ImportedRun {
   const root = record(parsed.value);
   const results = record(own(root, 'results'));
   if (results === undefined) throw bad(file, 'has no "results"');

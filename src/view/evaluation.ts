@@ -4,7 +4,7 @@ import { isJsonObject } from '../common/json.ts';
 import { compareRuns } from '../eval/compare.ts';
 import type { ComparableDoc, PairedCounts } from '../eval/compare.ts';
 import { readDocuments } from '../eval/documents.ts';
-import { importHarnessResults, parsePythonJson } from '../eval/import-results.ts';
+import { importedRun, resultsJson } from '../eval/import-results.ts';
 import type { ImportedRun } from '../eval/import-results.ts';
 import { mmluGroupOf, mmluSubject } from '../eval/tasks/mmlu.ts';
 import { HIGHER_IS_BETTER } from '../eval/tasks/types.ts';
@@ -29,9 +29,9 @@ const MAX_FLIPS = 500;
 
 /** Reads a results file. Throws `bad-results-file` where it is none. */
 export function parseEvaluation(text: string, file: string): ParsedEvaluation {
-  const imported = importHarnessResults(text, file);
-  const { value } = parsePythonJson(text);
-  const root = isJsonObject(value) ? value : {};
+  const json = resultsJson(text, file);
+  const imported = importedRun(json, file);
+  const root = isJsonObject(json.value) ? json.value : {};
   const own = isJsonObject(root['moe_workbench']) ? root['moe_workbench'] : {};
   const config = isJsonObject(root['config']) ? root['config'] : {};
   const docs = readDocuments(own['documents']);

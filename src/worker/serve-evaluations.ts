@@ -1,8 +1,9 @@
 /** Serves what is asked about evaluations: which tasks have data, results files, their comparison, expert statistics. */
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openCheckpoint } from '../checkpoint/open.ts';
 import { MoeError, messageOf } from '../common/errors.ts';
+import { writeWhole } from '../common/write-whole.ts';
 import { coactivationCsv, domainsCsv, expertsCsv, layersCsv, traceJson } from '../eval/trace-export.ts';
 import { offeredTasks } from '../eval/offers.ts';
 import type { Endpoint } from '../protocol/host.ts';
@@ -107,7 +108,7 @@ async function wordsOf(path: string): Promise<Words> {
 
 async function write(file: string, text: string): Promise<void> {
   try {
-    await writeFile(file, text);
+    await writeWhole(file, text);
   } catch (error) {
     throw notWritten(file, error);
   }
