@@ -18,7 +18,12 @@ import { doctorOf, upcycleOf } from './params.ts';
 let entry: string;
 let dense: string;
 /** Slow enough to be interrupted: noise is computed value by value. Many files, so that some are finished then. */
-const SLOW = 'experts: 4\ntop_k: 2\nexpert_init: {method: noise, std: 0.01, ratio: 0.5}\noutput: {shard_size: 500kB}\n';
+const recipe = (experts: number): string =>
+  `experts: ${String(experts)}\ntop_k: 2\nexpert_init: {method: noise, std: 0.01, ratio: 0.5}\noutput: {shard_size: 500kB}\n`;
+/** Long enough to be met midway by somebody who looks ever so often, on a machine that does other things. */
+const RESUMED = recipe(12);
+/** Never runs to its end. */
+const CANCELLED = recipe(48);
 const services: JobService[] = [];
 
 beforeAll(async () => {
@@ -43,7 +48,8 @@ async function open(options: Partial<JobServiceOptions> = {}): Promise<JobServic
   return service;
 }
 
-const slow = (out: string, change: Partial<UpcycleParams> = {}): UpcycleParams => upcycleOf(dense, out, change, SLOW);
+const slow = (out: string, change: Partial<UpcycleParams> = {}, text = RESUMED): UpcycleParams =>
+  upcycleOf(dense, out, change, text);
 
 /** Waits until some of the output is written, and not all. */
 async function midway(service: JobService, id: string, share: number): Promise<JobView> {
@@ -113,7 +119,7 @@ describe('an upcycle job', () => {
       const phase = service.list()[0]?.progress?.phase;
       if (phase !== undefined) phases.add(phase);
     });
-    const { id } = await service.add(slow(out, { verify: true }));
+    const { id } = await service.add(slow(out, { verify: true }, recipe(4)));
     await until(() => service.get(id)?.usage !== null, 'a first heartbeat');
     const job = await service.ended(id);
     expect(job).toMatchObject({ status: 'done', outcome: { ok: true }, error: null, resumable: false });
@@ -136,8 +142,8 @@ describe('an upcycle job', () => {
   it('cancelled midway leaves nothing, where that is wished', async () => {
     const service = await open();
     const out = join(newPath('out'), 'moe');
-    const { id } = await service.add(slow(out));
-    await midway(service, id, 0.2);
+    const { id } = await service.add(slow(out, {}, CANCELLED));
+    await midway(service, id, 0.02);
     expect(await service.cancel(id, false)).toBe(true);
     expect(service.get(id)).toMatchObject({ cancelling: true });
     const job = await service.ended(id);
@@ -305,7 +311,7 @@ describe('two windows over one storage folder', () => {
     const right = await open({ folder: left.store.layout.folder });
     right.pause();
     const out = join(newPath('out'), 'moe');
-    const { id } = await left.add(slow(out));
+    const { id } = await left.add(slow(out, {}, CANCELLED));
     await midway(right, id, 0);
     expect(right.get(id)).toMatchObject({ mine: false, status: 'running' });
     expect(left.get(id)).toMatchObject({ mine: true });
