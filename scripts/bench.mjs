@@ -1,6 +1,5 @@
 // npm run bench [-- NAME …]: runs the benchmarks of bench/ (all, or those named), built on the fly, each in its own process.
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { installIfNeeded, root, run } from './lib/run.mjs';
@@ -21,7 +20,9 @@ if (known.length === 0 || strange.length > 0) {
   process.exit(2);
 }
 
-const scratch = mkdtempSync(join(tmpdir(), 'moe-bench-'));
+// Inside node_modules, so that packages which are not bundled are found.
+mkdirSync(join(root, 'node_modules', '.cache'), { recursive: true });
+const scratch = mkdtempSync(join(root, 'node_modules', '.cache', 'moe-bench-'));
 let failed = 0;
 try {
   for (const name of wanted.length > 0 ? wanted : known) {
