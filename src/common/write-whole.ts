@@ -2,16 +2,16 @@
 import { open, rename, rm } from 'node:fs/promises';
 
 /**
- * Writes text to `path` by way of a temporary file beside it, flushed and then renamed: a link at the target is replaced, never
+ * Writes text or bytes to `path` by way of a temporary file beside it, flushed and then renamed: a link at the target is replaced, never
  * written through, and whoever reads meanwhile finds the old file. Returns the bytes written. Throws the system's own error, with
  * nothing left behind.
  */
-export async function writeWhole(path: string, text: string | Iterable<string>): Promise<number> {
+export async function writeWhole(path: string, text: string | Uint8Array | Iterable<string>): Promise<number> {
   const temporary = `${path}.${String(process.pid)}.tmp`;
   const handle = await open(temporary, 'wx');
   let bytes = 0;
   try {
-    for (const chunk of typeof text === 'string' ? [text] : text) {
+    for (const chunk of typeof text === 'string' || text instanceof Uint8Array ? [text] : text) {
       await handle.writeFile(chunk);
       bytes += Buffer.byteLength(chunk);
     }

@@ -1,3 +1,5 @@
+import type { Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { open, readFile } from 'node:fs/promises';
 import { MoeError, systemCodeOf } from '../common/errors.ts';
@@ -13,6 +15,12 @@ export interface JournalIdentity {
   readonly maxLength: number;
 }
 
+/** A place in a journal: everything before it, by length and digest. */
+export interface JournalMark {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
 /**
  * Finished requests on disk, one JSON line each: `{"k": key of the ids, "ll": number, "g": 0|1}`. The key depends on token ids
  * alone, so a run may be resumed with other tasks, limits or few-shots. Non-finite values are written as text.
@@ -22,16 +30,33 @@ export class Journal {
   readonly #file: FileHandle;
   /** What was found wrong in the file and left out. */
   readonly notes: readonly string[];
+  readonly #hash: Hash;
+  #bytes: number;
 
-  private constructor(file: FileHandle, known: Map<string, ScoreResult>, notes: readonly string[]) {
+  private constructor(file: FileHandle, known: Map<string, ScoreResult>, notes: readonly string[], content: string) {
     this.#file = file;
     this.#known = known;
     this.notes = notes;
+    this.#hash = createHash('sha256').update(content);
+    this.#bytes = Buffer.byteLength(content);
   }
 
-  /** Opens or creates a journal. One that belongs to another model is refused rather than mixed in. */
-  static async open(path: string, identity: JournalIdentity): Promise<Journal> {
-    const text = await readExisting(path);
+  /** Whether what stands before the mark is still there, unchanged. */
+  static async holds(path: string, mark: JournalMark): Promise<boolean> {
+    const bytes = Buffer.from(await readExisting(path));
+    return (
+      bytes.length >= mark.bytes &&
+      createHash('sha256').update(bytes.subarray(0, mark.bytes)).digest('hex') === mark.sha256
+    );
+  }
+
+  /**
+   * Opens or creates a journal. One that belongs to another model is refused rather than mixed in. With `until` what comes
+   * after it is cut off.
+   */
+  static async open(path: string, identity: JournalIdentity, until?: JournalMark): Promise<Journal> {
+    const whole = await readExisting(path);
+    const text = until === undefined ? whole : Buffer.from(whole).subarray(0, until.bytes).toString('utf8');
     const known = new Map<string, ScoreResult>();
     const notes: string[] = [];
     const lines = text.split('\n');
@@ -47,14 +72,28 @@ export class Journal {
     if (broken > 0) notes.push(`${path}: ${broken} unreadable lines skipped; their requests are run again`);
     if (known.size > 0) notes.push(`${path}: ${known.size} finished requests found`);
     const file = await open(path, 'a');
+    if (until !== undefined) await file.truncate(until.bytes);
+    let [content, added] = [text, ''];
     if (lines.length === 0) {
       // Nothing but a torn first line at most: start over.
       await file.truncate(0);
-      await file.appendFile(`${JSON.stringify({ kind: KIND, version: VERSION, ...identity })}\n`);
+      content = '';
+      added = `${JSON.stringify({ kind: KIND, version: VERSION, ...identity })}\n`;
     } else if (unfinished !== '') {
-      await file.appendFile('\n');
+      added = '\n';
     }
-    return new Journal(file, known, notes);
+    if (added !== '') await file.appendFile(added);
+    return new Journal(file, known, notes, content + added);
+  }
+
+  /** Requests that an earlier run finished, and those of this one. */
+  get size(): number {
+    return this.#known.size;
+  }
+
+  /** The end of what is written. */
+  mark(): JournalMark {
+    return { bytes: this.#bytes, sha256: this.#hash.copy().digest('hex') };
   }
 
   get(key: string): ScoreResult | undefined {
@@ -69,7 +108,10 @@ export class Journal {
       const ll = Number.isFinite(result.logprob) ? result.logprob : String(result.logprob);
       return `${JSON.stringify({ k: key, ll, g: result.isGreedy ? 1 : 0 })}\n`;
     });
-    await this.#file.appendFile(lines.join(''));
+    const text = lines.join('');
+    await this.#file.appendFile(text);
+    this.#hash.update(text);
+    this.#bytes += Buffer.byteLength(text);
   }
 
   async close(): Promise<void> {

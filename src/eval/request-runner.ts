@@ -38,6 +38,8 @@ export class RequestRunner {
       readonly signal?: AbortSignal | undefined;
       readonly onCall: CallDone;
       readonly onPartial: (requests: number) => void;
+      /** After finished requests were written to the journal. */
+      readonly onWritten?: (() => Promise<void>) | undefined;
       readonly now: () => number;
     },
   ) {
@@ -126,6 +128,7 @@ export class RequestRunner {
     }));
     for (const { key, result } of entries) this.#seen.set(key, result);
     await this.journal?.add(entries);
+    await this.options.onWritten?.();
   }
 }
 

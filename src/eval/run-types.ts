@@ -117,6 +117,8 @@ export interface EvaluationRun {
   readonly seconds: number;
   /** Requests taken from a journal rather than run. */
   readonly resumed: number;
+  /** Those of `resumed` whose tokens the expert statistics lack. */
+  readonly untraced: number;
   readonly notes: readonly string[];
 }
 

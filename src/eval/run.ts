@@ -1,4 +1,3 @@
-import { Journal } from './journal.ts';
 import type { DataSource } from './data/store.ts';
 import { DataStore } from './data/store.ts';
 import type { RuleProfile } from './encode.ts';
@@ -8,7 +7,8 @@ import type { Work } from './progress.ts';
 import { ProgressMeter } from './progress.ts';
 import { RequestRunner, checkCancelled } from './request-runner.ts';
 import type { EvaluationRun, GroupRun, MetricValue, ModelInfo, ProgressEvent, TaskRun } from './run-types.ts';
-import type { Scorer } from './scorer.ts';
+import { openResumable } from './resume.ts';
+import type { Scorer, TraceStore } from './scorer.ts';
 import { scoreChoiceTask, scoreRollingTask, workOf } from './score-task.ts';
 import type { BuiltTask } from './tasks/build.ts';
 import { buildTask } from './tasks/build.ts';
@@ -34,6 +34,8 @@ export interface EvaluationOptions {
   readonly bootstrapIterations?: number;
   /** File of finished requests: read at the start, appended to as the run goes. */
   readonly journal?: string;
+  /** With a journal and a scorer that gathers expert statistics: where these are kept between runs. */
+  readonly traces?: TraceStore;
   readonly signal?: AbortSignal;
   readonly onProgress?: (event: ProgressEvent) => void;
   /** Milliseconds; for tests. */
@@ -57,7 +59,12 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
   });
   const { built, absent } = await buildAll(selection, options);
   const identity = { model: options.model.fingerprint ?? options.model.name, maxLength: scorer.maxLength };
-  const journal = options.journal === undefined ? undefined : await Journal.open(options.journal, identity);
+  const resumable =
+    options.journal === undefined
+      ? undefined
+      : await openResumable(options.journal, identity, options.traces, scopeOf(built, options), now);
+  const journal = resumable?.journal;
+  const saver = resumable?.traces ?? undefined;
   try {
     const work = built.map(workOf);
     const total = {
@@ -75,6 +82,7 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
         meter.partial = requests;
         report();
       },
+      onWritten: journal === undefined ? undefined : () => saver?.afterCall(journal) ?? Promise.resolve(),
       onCall: (documents, all, ran, ms) => {
         meter.finish(documents, all, ran, ms);
         report();
@@ -99,6 +107,7 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
         task.kind === 'rolling' ? await scoreRollingTask(task, context) : await scoreChoiceTask(task, context),
       );
     }
+    if (journal !== undefined) await saver?.save(journal);
     return {
       tasks,
       groups: selection.groups.map((group) => groupRun(group, selection.groups, tasks)),
@@ -117,18 +126,26 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
       startedAt: startedAt / 1000,
       seconds: (now() - startedAt) / 1000,
       resumed: runner.resumed,
+      untraced: resumable?.restored === true ? 0 : runner.resumed,
       notes: [
         ...new Set([
           ...tasks.flatMap((t) => t.notes),
           ...cutNote(tasks, scorer.maxLength),
           ...absentNote(absent),
           ...(journal?.notes ?? []),
+          ...(resumable?.notes ?? []),
         ]),
       ],
     };
   } finally {
     await journal?.close();
   }
+}
+
+/** What decides which tokens are counted for what: statistics of a run that differs here are not gone on with. */
+function scopeOf(built: readonly BuiltTask[], options: EvaluationOptions): unknown {
+  const { limit, numFewshot, profile = DEFAULT_PROFILE, addBos = 'auto', prefixTokenId } = options;
+  return [built.map(({ task, docs }) => [task.name, docs.length]), limit, numFewshot, profile, addBos, prefixTokenId];
 }
 
 async function buildAll(

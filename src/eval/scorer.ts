@@ -57,3 +57,12 @@ export interface Scorer {
   /** Input tokens that one call should hold; default 16384. A journal entry is written after each call. */
   readonly tokensPerCall?: number;
 }
+
+/** Where a scorer that gathers expert statistics keeps them between runs. */
+export interface TraceStore {
+  readonly file: string;
+  /** Puts the statistics in the file back. Throws `bad-trace-state` when that cannot be; then nothing is restored. */
+  load(): Promise<void>;
+  /** Writes the statistics so far, whole or not at all; `tag` says what they are of. */
+  save(tag: string): Promise<void>;
+}

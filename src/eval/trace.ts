@@ -30,7 +30,8 @@ export function roundToBf16(x: number): number {
   return scratch[0];
 }
 
-interface Window {
+/** The tokens over which would-be drops are being counted. */
+export interface TraceWindow {
   readonly counts: Float64Array;
   tokens: number;
   positions: number;
@@ -55,7 +56,7 @@ export class ExpertTrace {
   readonly layers: readonly LayerSums[];
   readonly config: Required<TraceConfig>;
   readonly #byLayer = new Map<number, LayerSums>();
-  readonly #windows = new Map<number, Window>();
+  readonly #windows = new Map<number, TraceWindow>();
   readonly #order: Int32Array;
   readonly #scores: Float64Array;
   readonly #p: Float64Array;
@@ -144,7 +145,7 @@ export class ExpertTrace {
       if (array !== undefined && array.length !== tokens)
         throw this.#mismatch(`${array.length} ${name}`, String(tokens));
     }
-    const window = this.#window(sums.layer);
+    const window = this.window(sums.layer);
     const load = new Float64Array(n);
     for (let t = 0; t < tokens; t++) {
       window.positions++;
@@ -176,7 +177,8 @@ export class ExpertTrace {
     return new MoeError('internal', 'bad-router-batch', `router trace: found ${found}, expected ${expected}`);
   }
 
-  #window(layer: number): Window {
+  /** The unfinished window of a layer. */
+  window(layer: number): TraceWindow {
     let window = this.#windows.get(layer);
     if (window === undefined) {
       window = { counts: new Float64Array(this.config.experts), tokens: 0, positions: 0 };
@@ -185,7 +187,7 @@ export class ExpertTrace {
     return window;
   }
 
-  #closeWindow(sums: LayerSums, window: Window): void {
+  #closeWindow(sums: LayerSums, window: TraceWindow): void {
     const { drops, windows } = this.drops(sums);
     drops.forEach((d, i) => {
       const counter = sums.drops[i];
@@ -199,7 +201,7 @@ export class ExpertTrace {
 
   /** Would-be drops so far, the unfinished window included as if it ended here. Changes nothing. */
   drops(sums: LayerSums): { readonly drops: readonly DropCounter[]; readonly windows: number } {
-    const window = this.#window(sums.layer);
+    const window = this.window(sums.layer);
     if (window.tokens === 0) return { drops: sums.drops, windows: sums.windows };
     const { experts, topK } = this.config;
     const drops = sums.drops.map((drop) => {

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { removeLeftovers } from '../eval/leftovers.ts';
 import { Emitter } from './emitter.ts';
 
 export const RESULTS_ENDING = '.moe-eval.json';
@@ -70,7 +71,7 @@ export class EvaluationHistory {
   async remove(file: string): Promise<void> {
     if (dirname(dirname(resolve(file))) !== resolve(this.folder)) return;
     await rm(file, { force: true });
-    await rm(file.replace(RESULTS_ENDING, '.moe-eval-journal.jsonl'), { force: true });
+    await removeLeftovers(file);
     this.changed.fire();
   }
 

@@ -6,7 +6,7 @@ import { childEnvironment } from '../common/child-environment.ts';
 import { MoeError, messageOf } from '../common/errors.ts';
 import { isJsonObject } from '../common/json.ts';
 import type { Device } from '../devices/devices.ts';
-import type { EvalTokenizer, ScoreOptions, Scorer, ScoreRequest, ScoreResult } from '../eval/scorer.ts';
+import type { EvalTokenizer, ScoreOptions, Scorer, ScoreRequest, ScoreResult, TraceStore } from '../eval/scorer.ts';
 import type { TraceReport } from '../eval/trace-report.ts';
 import { exitError } from '../jobs/exit.ts';
 import type { ParamsOf, RequestDef, ResultOf } from '../protocol/define.ts';
@@ -373,6 +373,16 @@ export class RemoteModel {
         onText(row, logits);
       },
     );
+  }
+
+  /** Keeps what is traced in a file between runs. */
+  traceStore(file: string): TraceStore {
+    const model = this.facts.model;
+    return {
+      file,
+      load: async () => void (await this.process.request(wire.inferTraceLoad, { model, file })),
+      save: async (tag) => void (await this.process.request(wire.inferTraceSave, { model, file, tag })),
+    };
   }
 
   /** Statistics of everything traced so far; null for a dense model. */

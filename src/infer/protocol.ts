@@ -192,6 +192,19 @@ export const inferTraceReport = defineRequest(
   },
 );
 
+/** Writes the statistics so far to a file; `tag` says what they are of. */
+export const inferTraceSave = defineRequest(
+  'infer/trace-save',
+  z.object({ model: count, file: text, tag: text }),
+  nothing,
+  { timeoutMs: null },
+);
+
+/** Puts saved statistics back, in place of what was gathered. */
+export const inferTraceLoad = defineRequest('infer/trace-load', z.object({ model: count, file: text }), nothing, {
+  timeoutMs: null,
+});
+
 /**
  * What enters the listed layers, one vector per text and layer: of its last token, or the mean or sum over its tokens.
  * `vectors` holds them text by text, layer by layer.

@@ -24,7 +24,9 @@ import {
   inferRouterLogits,
   inferScore,
   inferTop,
+  inferTraceLoad,
   inferTraceReport,
+  inferTraceSave,
 } from './protocol.ts';
 import type { ModelFacts } from './protocol.ts';
 import { serveTalk } from './talk.ts';
@@ -220,6 +222,16 @@ export function serveModels(endpoint: Endpoint): void {
       progress({ row, logits: routerLogits(inputs, routers, model.spec.hiddenSize) });
       await turn();
     }
+    return {};
+  });
+
+  endpoint.handle(inferTraceSave, async ({ model, file, tag }) => {
+    await opened(model).traces?.save(file, tag);
+    return {};
+  });
+
+  endpoint.handle(inferTraceLoad, async ({ model, file }) => {
+    await opened(model).traces?.load(file);
     return {};
   });
 

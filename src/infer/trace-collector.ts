@@ -1,8 +1,11 @@
 /** Expert statistics of one model: gathers what its routers did, whatever way its tokens were packed. */
+import { readFile } from 'node:fs/promises';
 import { MoeError } from '../common/errors.ts';
+import { writeWhole } from '../common/write-whole.ts';
 import { COUNTED, ExpertTrace, PREFIX } from '../eval/trace.ts';
 import { traceReport } from '../eval/trace-report.ts';
 import type { TraceReport } from '../eval/trace-report.ts';
+import { restoreTrace, traceState } from '../eval/trace-state.ts';
 import { moeLayers } from '../model/spec.ts';
 import type { TransformerSpec } from '../model/spec.ts';
 import type { RouterTrace } from '../runtime/model.ts';
@@ -12,7 +15,7 @@ import type { TraceSink } from '../runtime/scorer.ts';
 const DROP_WINDOW = 1024;
 
 export class TraceCollector implements TraceSink {
-  readonly #trace: ExpertTrace;
+  #trace: ExpertTrace;
 
   private constructor(trace: ExpertTrace) {
     this.#trace = trace;
@@ -75,6 +78,18 @@ export class TraceCollector implements TraceSink {
         ...(domain === undefined ? {} : { domain }),
       });
     }
+  }
+
+  /** Writes the statistics so far to a file, whole or not at all. */
+  async save(file: string, tag: string): Promise<void> {
+    await writeWhole(file, traceState(this.#trace, tag));
+  }
+
+  /** Puts saved statistics back, in place of what was gathered. Throws `bad-trace-state`; then nothing has changed. */
+  async load(file: string): Promise<void> {
+    const trace = new ExpertTrace(this.#trace.config);
+    restoreTrace(trace, await readFile(file));
+    this.#trace = trace;
   }
 
   report(): TraceReport {

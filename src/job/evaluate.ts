@@ -1,9 +1,9 @@
 /** The job that scores a checkpoint, and writes a results file in the harness's shape. */
-import { rm } from 'node:fs/promises';
 import { MoeError } from '../common/errors.ts';
 import { documentsJson } from '../eval/documents.ts';
 import { harnessResults, runEvaluation } from '../eval/index.ts';
 import type { EvaluationRun, ProgressEvent } from '../eval/index.ts';
+import { journalOf, removeLeftovers, traceStateOf } from '../eval/leftovers.ts';
 import type { EvalParams, JobProgress, JobResult } from '../protocol/jobs.ts';
 import { evalText } from '../report/eval.ts';
 import { durationText, PLAIN, plural } from '../report/text.ts';
@@ -15,11 +15,6 @@ import { plainJson } from './plain.ts';
 import { openAll } from './planning.ts';
 import { withModels, writeResults } from './run-models.ts';
 
-/** Where finished requests are kept until the evaluation is whole. */
-export function journalOf(out: string): string {
-  return `${out.replace(/\.moe-eval\.json$/i, '')}.moe-eval-journal.jsonl`;
-}
-
 export async function evalJob(params: EvalParams, context: JobContext): Promise<JobResult> {
   const { path, out, limit, numFewshot, data } = params;
   const [checkpoint] = await openAll([path], context);
@@ -27,7 +22,7 @@ export async function evalJob(params: EvalParams, context: JobContext): Promise<
   const loaded = tokenizerOf(checkpoint);
   for (const note of loaded.tokenizer.notes) context.log('info', note);
   const journal = journalOf(out);
-  if (!params.resume) await rm(journal, { force: true });
+  if (!params.resume) await removeLeftovers(out);
   const { run, traces, note } = await withModels(
     [path],
     params.device,
@@ -45,6 +40,7 @@ export async function evalJob(params: EvalParams, context: JobContext): Promise<
         ...(limit === null ? {} : { limit }),
         ...(numFewshot === null ? {} : { numFewshot }),
         journal,
+        ...(trace ? { traces: model.traceStore(traceStateOf(journal)) } : {}),
         signal: context.signal,
         onProgress: (event) => {
           context.progress(progressOf(event));
@@ -54,7 +50,7 @@ export async function evalJob(params: EvalParams, context: JobContext): Promise<
     },
   );
   for (const note of run.notes) context.log('info', note);
-  const partly = traces === null || run.resumed === 0 ? null : `${plural(run.resumed, 'request')} of an earlier run`;
+  const partly = traces === null || run.untraced === 0 ? null : `${plural(run.untraced, 'request')} of an earlier run`;
   if (partly !== null) context.log('info', `${partly}: their tokens are not in the expert statistics`);
   const results = harnessResults(run, { tool: `moe-workbench ${TOOL_VERSION}` });
   const { moe_workbench: own, ...shape } = results;
@@ -70,7 +66,7 @@ export async function evalJob(params: EvalParams, context: JobContext): Promise<
     },
   };
   await writeResults(out, `${JSON.stringify(file, null, 1)}\n`);
-  await rm(journal, { force: true });
+  await removeLeftovers(out);
   return { ok: true, summary: summary(run), text: evalText(run, PLAIN), report: plainJson({ out, ...results }) };
 }
 

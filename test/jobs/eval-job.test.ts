@@ -1,7 +1,7 @@
 /** The evaluation and trace jobs of the real job program: results file, journal, cancel, killed model process. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { compareRuns } from '../../src/eval/compare.ts';
 import { readDocuments } from '../../src/eval/documents.ts';
@@ -70,6 +70,7 @@ interface ResultsFile {
   readonly moe_workbench: {
     readonly documents: unknown;
     readonly resumed_requests: number;
+    readonly traces_without?: string | null;
     readonly traces?: { readonly layers: readonly { readonly tokens: number; readonly load: readonly number[] }[] };
   };
 }
@@ -135,17 +136,21 @@ describe('an evaluation job', () => {
       JSON.stringify({ query: `Cat ${String(i)} `.repeat(12), choices: [`a${String(i)}`, `b ${String(i)}`], gold: 0 });
     writeFileSync(join(many, 'copa_validation.jsonl'), Array.from({ length: 450 }, (_, i) => `${row(i)}\n`).join(''));
     const service = await open();
-    const asked = params(dense, { data: many });
+    const asked = params(moe, { data: many });
     const { id } = await service.add(asked);
     await scoring(service, id);
     expect(await service.cancel(id)).toBe(true);
     expect(await service.ended(id)).toMatchObject({ status: 'cancelled', resumable: true });
     const again = await service.resume(id);
     expect(await service.ended(again.id)).toMatchObject({ status: 'done', repeats: id });
-    expect(fileOf(asked.out).moe_workbench.resumed_requests).toBeGreaterThan(0);
-    const straight = params(dense, { data: many });
+    const straight = params(moe, { data: many });
     await service.ended((await service.add(straight)).id);
     expect(fileOf(asked.out).results).toEqual(fileOf(straight.out).results);
+    // The experts' statistics too, and nothing stays beside the results.
+    expect(fileOf(asked.out).moe_workbench.traces).toEqual(fileOf(straight.out).moe_workbench.traces);
+    expect(fileOf(asked.out).moe_workbench.traces_without).toBeNull();
+    const name = basename(asked.out).replace('.moe-eval.json', '');
+    expect(readdirSync(dirname(asked.out)).filter((one) => one.startsWith(name))).toEqual([basename(asked.out)]);
   });
 
   it('whose model process is killed fails with words that say so, and can be resumed', async () => {

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { MoeError } from '../../common/errors.ts';
 import { isJsonObject } from '../../common/json.ts';
 import type { EvaluationRun, ProgressEvent, RuleProfile } from '../../eval/index.ts';
+import { traceStateOf } from '../../eval/leftovers.ts';
 import type { TraceReport } from '../../eval/trace-report.ts';
 import type { Command, Context } from '../command.ts';
 import { usageError } from '../command.ts';
@@ -19,7 +20,7 @@ export const evaluate: Command = {
     usage: ['PATH --tasks mmlu,hellaswag --data DIR [--limit N] [--num-fewshot K] [--samples FILE]'],
     about: [
       'Prompts, token boundaries, metrics and standard errors are the harness’s, in float32; the JSON has its shape. DIR holds the data sets (named as in the harness’s or the Hub’s data sets: hellaswag_validation.jsonl, mmlu/test.jsonl …); what is not there is looked for in the Hub cache.',
-      'With --journal finished requests are kept in a file, and the same command goes on from there after an interruption.',
+      'With --journal finished requests are kept in a file, and the same command goes on from there after an interruption; with --trace the expert statistics so far lie beside it (FILE.traces).',
     ],
     options: {
       tasks: { type: 'string', value: 'NAMES', help: 'tasks and groups, with commas between them' },
@@ -105,6 +106,7 @@ export const evaluate: Command = {
           ...(profile === undefined ? {} : { profile }),
           addBos,
           ...(journal === undefined ? {} : { journal }),
+          ...(journal === undefined || !trace ? {} : { traces: model.traceStore(traceStateOf(journal)) }),
           signal: io.signal,
           onProgress: (event) => {
             line.update(stepOf(event));
@@ -173,8 +175,8 @@ async function writeLines(file: string, lines: Iterable<string>): Promise<void> 
 }
 
 async function writeTrace(context: Context, file: string, report: TraceReport, run: EvaluationRun): Promise<void> {
-  if (run.resumed > 0)
-    context.log(`note: ${run.resumed} requests came from the journal: their tokens are not in the trace`);
+  if (run.untraced > 0)
+    context.log(`note: ${run.untraced} requests came from the journal: their tokens are not in the trace`);
   const { traceJson } = await import('../../eval/index.ts');
   await writeFile(file, traceJson(report));
 }

@@ -1,0 +1,25 @@
+/** What an evaluation that has not ended well keeps beside its results file, to go on from. */
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+
+/** Ending of the results files that the editor opens. */
+const RESULTS = /\.moe-eval\.json$/i;
+
+/** Where finished requests are kept until the evaluation is whole. */
+export function journalOf(out: string): string {
+  return `${out.replace(RESULTS, '')}.moe-eval-journal.jsonl`;
+}
+
+/** Where the expert statistics of a journal's requests are kept. */
+export function traceStateOf(journal: string): string {
+  return `${journal}.traces`;
+}
+
+/** Takes away what is kept for `out`, half-written files of a killed process included. */
+export async function removeLeftovers(out: string): Promise<void> {
+  const journal = journalOf(out);
+  const traces = basename(traceStateOf(journal));
+  const names = await readdir(dirname(out)).catch(() => []);
+  const kept = names.filter((name) => name === traces || (name.startsWith(`${traces}.`) && name.endsWith('.tmp')));
+  for (const name of [basename(journal), ...kept]) await rm(join(dirname(out), name), { force: true });
+}
