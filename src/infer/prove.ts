@@ -1,13 +1,14 @@
-/** The proof by running: a source and what was made of it on the same tokens; the outcome is kept beside the manifest. */
+/** The proof by running: a source and what was made of it on the same tokens; the outcome is kept in the manifest. */
 import { join } from 'node:path';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { messageOf } from '../common/errors.ts';
-import { writeWhole } from '../common/write-whole.ts';
 import { proofInput } from '../score/proof-input.ts';
-import { PROOF_NAME, judgeLogits, windowsOf } from '../verify/logits.ts';
+import { judgeLogits, windowsOf } from '../verify/logits.ts';
 import type { LogitProof } from '../verify/logits.ts';
 import { MANIFEST_NAME } from '../write/documents.ts';
+import { keepProof } from '../write/manifest-proof.ts';
 import { readManifest } from '../write/manifest.ts';
+import { TOOL_VERSION } from '../write/version.ts';
 import type { RemoteModel } from './client.ts';
 
 export interface ProveOptions {
@@ -24,19 +25,19 @@ export interface ProveOptions {
   readonly note?: (message: string) => void;
 }
 
-/** Runs both, judges the difference by the class in the output's manifest, and writes moe-proof.json there. */
+/** Runs both, judges the difference by the class in the output's manifest, and records the outcome there. */
 export async function proveLogits(options: ProveOptions): Promise<LogitProof> {
   const { source, reference, out, model, text, onProgress } = options;
-  const { plan, planHash } = readManifest(join(out, MANIFEST_NAME));
+  const manifest = join(out, MANIFEST_NAME);
+  const { plan } = readManifest(manifest);
   const { ids, input } = proofInput(source, text, reference.facts.vocabSize);
   const windows = windowsOf(ids, Math.min(reference.facts.maxPositions, model.facts.maxPositions));
   const difference = await model.differenceFrom(reference, windows, onProgress);
   const proof = judgeLogits(difference, plan.exactness.class, `${ids.length} tokens of ${input}`);
-  const file = join(out, PROOF_NAME);
   try {
-    await writeWhole(file, `${JSON.stringify({ schema: 'moe-workbench/proof@1', planHash, ...proof }, null, 2)}\n`);
+    await keepProof(manifest, { at: new Date().toISOString(), tool: `moe-workbench ${TOOL_VERSION}`, ...proof });
   } catch (error) {
-    options.note?.(`the result is not kept, ${file} cannot be written: ${messageOf(error)}`);
+    options.note?.(`the result is not kept, ${manifest} cannot be written: ${messageOf(error)}`);
   }
   return proof;
 }

@@ -11,7 +11,6 @@ import { unpack } from '../write/manifest.ts';
 import type { Manifest, ManifestDocument } from '../write/manifest.ts';
 import { readExactly } from '../write/read-exactly.ts';
 import { describeByte, firstDifference } from './problems.ts';
-import { PROOF_NAME } from './logits.ts';
 import type { Findings } from './problems.ts';
 
 /** Documents up to this size are compared byte by byte; larger ones by digest alone. */
@@ -69,7 +68,7 @@ export function checkPresence(out: string, manifest: Manifest, layout: PlanConte
       file: name,
     });
   }
-  const harmless = extra.filter((name) => !LOADED.test(name) && name !== PROOF_NAME);
+  const harmless = extra.filter((name) => !LOADED.test(name));
   if (harmless.length > 0) {
     findings.notProven.push(
       `Not written by this tool and not looked at: ${harmless.slice(0, 10).join(', ')}${harmless.length > 10 ? ', …' : ''}.`,

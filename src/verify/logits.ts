@@ -163,9 +163,6 @@ export function windowsOf(ids: readonly number[], longest: number): number[][] {
   return windows;
 }
 
-/** Beside the manifest, whose own digest seals it: what a later run of both models has shown. */
-export const PROOF_NAME = 'moe-proof.json';
-
 export interface ProvenReport extends VerifyReport {
   readonly logits: LogitProof;
 }

@@ -8,6 +8,7 @@ import { configInteger } from '../inspect/moe-config.ts';
 import type { InspectReport } from '../inspect/index.ts';
 import { rangesText } from '../report/text.ts';
 import { MANIFEST_NAME } from '../write/documents.ts';
+import { keptProof } from '../write/manifest-proof.ts';
 import { bytesLong, countLong, group } from './format.ts';
 import { kvCacheOf, weightMemory } from './memory.ts';
 import { metadataOf } from './metadata.ts';
@@ -51,7 +52,7 @@ export async function overviewOf(cp: Checkpoint, report: InspectReport): Promise
     metadata: metadata.entries,
     config: cp.config,
     upcycled: await exists(join(cp.root, MANIFEST_NAME)),
-    facts: factsOf(cp, report, metadata.note),
+    facts: [...factsOf(cp, report, metadata.note), ...(await proofFact(cp))],
   };
 }
 
@@ -124,6 +125,19 @@ function factsOf(cp: Checkpoint, report: InspectReport, metadataNote: string | n
   }
   if (metadataNote !== null) add('Metadata', metadataNote);
   return facts;
+}
+
+/** What running source and result has shown, where it was done. */
+async function proofFact(cp: Checkpoint): Promise<Fact[]> {
+  const proof = await keptProof(join(cp.root, MANIFEST_NAME));
+  if (proof === null) return [];
+  const { ok, limit, bitEqual, relativeNorm, positions, input, at } = proof;
+  const found = bitEqual
+    ? 'logits equal bit for bit'
+    : `logits differ by ${relativeNorm?.toExponential(1) ?? 'no finite number'} (relative norm)`;
+  const verdict = limit === null ? found : `${ok ? 'passes' : 'FAILS'}: ${found}, limit ${limit.toExponential(0)}`;
+  const note = `source and result on ${input}, ${at.slice(0, 10)}; recorded in ${MANIFEST_NAME}`;
+  return [{ label: 'Proof by running', value: verdict, exact: null, note: positions > 0 ? note : null }];
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -75,6 +75,8 @@ export const manifestSchema = z.object({
   /** sha256 of each tensor; of each part in order where experts are stacked in one tensor. */
   tensors: z.record(z.string(), z.array(sha256).min(1)),
   plan: planSchema,
+  /** What running both models has shown (manifest-proof.ts); nothing is decided by it. */
+  proof: z.unknown().optional(),
   selfDigest: sha256,
 });
 
@@ -213,12 +215,18 @@ export function readManifest(path: string): Manifest {
       },
     );
   }
+  sealOf(bytes);
+  return parseManifest(bytes.toString('utf8'));
+}
+
+/** Where a manifest's own digest begins. Throws `manifest-damaged` where it is not that of the bytes before it. */
+export function sealOf(bytes: Buffer): { readonly end: number } {
   const end = bytes.length - TAIL_BYTES;
   const tail = end > 0 ? TAIL.exec(bytes.toString('latin1', end)) : null;
   if (tail?.[1] === undefined) throw damaged('it does not end as it was written (cut off or edited)');
   const own = createHash('sha256').update(bytes.subarray(0, end)).digest('hex');
   if (own !== tail[1]) throw damaged(`its digest is ${own.slice(0, 12)}…, recorded was ${tail[1].slice(0, 12)}…`);
-  return parseManifest(bytes.toString('utf8'));
+  return { end };
 }
 
 function parseManifest(text: string): Manifest {

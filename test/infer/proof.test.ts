@@ -4,6 +4,10 @@ import * as path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readHeaderSync } from 'safetensors-js';
 import type { JsonObject } from '../../src/common/json.ts';
+import { openCheckpoint } from '../../src/checkpoint/open.ts';
+import { inspectCheckpoint } from '../../src/inspect/index.ts';
+import { overviewOf } from '../../src/view/overview.ts';
+import { keptProof } from '../../src/write/manifest-proof.ts';
 import { cli, errorOf, scratch } from '../cli/helpers.ts';
 import { sharedFolder, smollm2Folder } from '../score/models.ts';
 import { bundleInfer, root } from './entry.ts';
@@ -90,11 +94,23 @@ describe('verify --logits', () => {
         ok: true,
         input: expect.stringContaining('the given text') as string,
       });
-      const kept = JSON.parse(fs.readFileSync(path.join(out, 'moe-proof.json'), 'utf8')) as JsonObject;
+      const kept = await keptProof(path.join(out, 'moe-manifest.json'));
       expect(kept).toMatchObject(second.json['logits'] as JsonObject);
       const again = await cli(['verify', out, '--source', source, '--json']);
       expect(again.json()).toMatchObject({ ok: true });
-      expect(JSON.stringify(again.json()['notProven'])).not.toContain('moe-proof');
+      const opened = await openCheckpoint(out);
+      expect((await overviewOf(opened, await inspectCheckpoint(opened))).facts).toContainEqual({
+        label: 'Proof by running',
+        value: expect.stringMatching(/^passes: logits differ by \d\.\de-\d+ \(relative norm\), limit 1e-5$/) as string,
+        exact: null,
+        note: expect.stringMatching(/^source and result on \d+ tokens of the given text/) as string,
+      });
+      // The second took the place of the first, and the manifest is sealed anew: it can still be undone.
+      const manifest = fs.readFileSync(path.join(out, 'moe-manifest.json'), 'utf8');
+      expect(manifest.split('"proof": ').length).toBe(2);
+      const back = path.join(folder, 'stories-back');
+      expect((await cli(['revert', out, back, '--json'])).code).toBe(0);
+      expect((await cli(['inspect', out, '--json'])).code).toBe(0);
     },
   );
 

@@ -1,5 +1,5 @@
 /** Logits in verify and upcycle jobs of the real job program: proven, different, approximate, left out and told. */
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readHeaderSync } from 'safetensors-js';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -8,6 +8,7 @@ import type { JobParams, JobView } from '../../src/protocol/jobs.ts';
 import { writeSampleCheckpoint } from '../../src/sample/sample.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { withProof } from '../../src/job/logits.ts';
+import { keptProof } from '../../src/write/manifest-proof.ts';
 import { bundleInto } from '../bundle.ts';
 import { bundleInfer } from '../infer/entry.ts';
 import { newPath, until } from './bundle.ts';
@@ -59,8 +60,7 @@ describe('logits in jobs', () => {
     expect(logits?.argmaxEqual).toBe(logits?.positions);
     expect(job.outcome?.summary).toMatch(/verified against the source, (logits agree|all logits equal)$/);
     expect(reportOf(job)).toMatch(/Both models compute the same on \d+ tokens of the built-in text/);
-    const kept = JSON.parse(readFileSync(join(out, 'moe-proof.json'), 'utf8')) as object;
-    expect(kept).toMatchObject({ schema: 'moe-workbench/proof@1', ok: true, class: 'exact' });
+    expect(await keptProof(join(out, 'moe-manifest.json'))).toMatchObject({ ok: true, class: 'exact' });
   });
 
   it('what the plan does not promise is reported, not judged', async () => {
@@ -94,7 +94,7 @@ describe('logits in jobs', () => {
     const out = newPath('moe');
     const plain = await run(upcycleOf(dense, out, { verify: true }, four));
     expect(plain.outcome).not.toHaveProperty('logits');
-    expect(existsSync(join(out, 'moe-proof.json'))).toBe(false);
+    expect(await keptProof(join(out, 'moe-manifest.json'))).toBeNull();
   });
 
   it('a large source is left out unless it must be run; what cannot be run is told, and fails only what asked for it', async () => {

@@ -17,7 +17,7 @@ export const verify: Command = {
     usage: ['OUT [--source SRC …]', 'OUT --source SRC --logits [--text FILE]'],
     about: [
       'Every tensor is read again and compared: with the source where one is given (then the plan is computed anew), else with the digests of the manifest. Config, index and headers are checked too. Exit 1 where anything differs; a single flipped bit is named with its place.',
-      'With --logits both models are run in float32 on the same tokens. Where the plan is exact or bit-exact, their logits must agree to 1e-5 (relative norm of the difference); otherwise they are reported. The result is kept as moe-proof.json in OUT.',
+      'With --logits both models are run in float32 on the same tokens. Where the plan is exact or bit-exact, their logits must agree to 1e-5 (relative norm of the difference); otherwise they are reported. The result is recorded in OUT’s manifest.',
     ],
     options: {
       source: {
