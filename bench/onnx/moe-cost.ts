@@ -1,8 +1,14 @@
 /**
- * Cost of one sparse MoE block (router, dispatch, experts, combination) over top-k times a dense FFN of one expert's size.
- * Goal: at most 1.25 for D >= 288 and N >= 1024. Arguments: threads rounds (default 1 and 12).
+ * Cost of one sparse MoE block (router, dispatch, experts, combination) over top-k times a dense FFN of one expert's size:
+ * forward, and forward with the gradients of input, router and all expert weights. Goals: at most 1.25 and 1.4 for D >= 288
+ * and N >= 1024. Arguments: threads rounds (default 1 and 12).
+ *
+ * All gradients are outputs of the graph, so all are computed; only that of the input is fetched, because the binding copies
+ * what is fetched, and eight experts' gradients are more bytes than one's whatever they cost to compute.
  */
 import { GraphBuilder } from '../../src/onnx/builder.ts';
+import type { Value } from '../../src/onnx/builder.ts';
+import { gradients } from '../../src/onnx/gradient/index.ts';
 import { feedForward, linear } from '../../src/model/layers.ts';
 import { mixture } from '../../src/model/moe.ts';
 import type { MoeOptions } from '../../src/model/moe.ts';
@@ -21,6 +27,10 @@ const SETTINGS: SessionSettings = { folder: null, weights: 'stored', threads };
 class RandomBinder implements WeightBinder {
   readonly #known = new Map<string, ReturnType<GraphBuilder['initializer']>>();
   constructor(private readonly g: GraphBuilder) {}
+  /** Every weight, in order of first use. */
+  get all(): readonly Value[] {
+    return [...this.#known.values()];
+  }
   raw(ref: WeightRef): ReturnType<GraphBuilder['initializer']> {
     const known = this.#known.get(ref.tensor);
     if (known !== undefined) return known;
@@ -61,37 +71,62 @@ async function measure(D: number, F: number, E: number, K: number, N: number): P
     down: whole(`d${e}`, [D, F]),
     bias: null,
   });
-  const moe = async (experts: MoeOptions['experts']): Promise<Session> => {
-    const g = new GraphBuilder();
-    const x = g.input('x', 'float32', ['N', D]);
-    const names = { router: whole('router', [E, D]), expert, shared: null };
-    g.output('y', mixture(g, spec, ffn, names, new RandomBinder(g), { experts, capacity: null }, x).output);
-    return Session.create(g, SETTINGS);
-  };
-  const dense = async (): Promise<Session> => {
+  const block = (
+    build: (g: GraphBuilder, x: Value, weights: RandomBinder) => Value,
+    backward: boolean,
+  ): Promise<Session> => {
     const g = new GraphBuilder();
     const x = g.input('x', 'float32', ['N', D]);
     const weights = new RandomBinder(g);
-    g.output(
-      'y',
-      feedForward(g, spec, expert(0), x, (v, w, b) => linear(g, v, weights, w, b)),
-    );
+    const y = build(g, x, weights);
+    g.output('y', y);
+    if (backward) {
+      const seed = g.input('dy', 'float32', ['N', D]);
+      gradients(g, [{ of: y, gradient: seed }], [x, ...weights.all]).forEach((gradient, i) => {
+        if (gradient === null) throw new Error('a weight without gradient');
+        g.output(i === 0 ? 'dx' : `dw${i}`, gradient);
+      });
+    }
     return Session.create(g, SETTINGS);
   };
-  const sessions = { dense: await dense(), branch: await moe('branch'), flat: await moe('flat') };
-  const x = floats(gaussian(N * D, 1, 99), [N, D]);
-  const run = (session: Session) => () => session.run({ x }, ['y']);
-  const t = await interleaved(
-    { dense: run(sessions.dense), branch: run(sessions.branch), flat: run(sessions.flat) },
-    rounds,
+  const names = { router: whole('router', [E, D]), expert, shared: null };
+  const moe = (experts: MoeOptions['experts'], backward: boolean): Promise<Session> =>
+    block((g, x, w) => mixture(g, spec, ffn, names, w, { experts, capacity: null }, x).output, backward);
+  const dense = (backward: boolean): Promise<Session> =>
+    block((g, x, w) => feedForward(g, spec, expert(0), x, (v, ref, b) => linear(g, v, w, ref, b)), backward);
+  const [x, dy] = [floats(gaussian(N * D, 1, 99), [N, D]), floats(gaussian(N * D, 1, 98), [N, D])];
+  const shape = `D ${D} F ${F} E${E}T${K} N ${N}`;
+  const compare = async (
+    phase: string,
+    one: Session,
+    others: Readonly<Record<string, Session>>,
+    run: (s: Session) => () => Promise<unknown>,
+  ): Promise<void> => {
+    const t = await interleaved(
+      Object.fromEntries([['dense', run(one)], ...Object.entries(others).map(([name, s]) => [name, run(s)] as const)]),
+      rounds,
+    );
+    for (const session of [one, ...Object.values(others)]) await session.release();
+    const d = t['dense'];
+    if (d === undefined) throw new Error('timings');
+    const texts = Object.keys(others).map((name) => {
+      const value = t[name];
+      if (value === undefined) throw new Error('timings');
+      return `${name} ${ms(value.wall)} ms = ${(value.cpu / d.cpu / K).toFixed(2)} cpu, ${(value.wall / d.wall / K).toFixed(2)} wall`;
+    });
+    console.log(`${shape} ${phase}: dense x1 ${ms(d.wall)} ms (cpu ${ms(d.cpu)}); ${texts.join('; ')}`);
+  };
+  await compare(
+    'forward',
+    await dense(false),
+    { branch: await moe('branch', false), flat: await moe('flat', false) },
+    (s) => () => s.run({ x }, ['y']),
   );
-  for (const session of Object.values(sessions)) await session.release();
-  const [d, b, f] = [t['dense'], t['branch'], t['flat']];
-  if (d === undefined || b === undefined || f === undefined) throw new Error('timings');
-  const ratio = (value: { wall: number; cpu: number }): string =>
-    `${(value.cpu / d.cpu / K).toFixed(2)} cpu, ${(value.wall / d.wall / K).toFixed(2)} wall`;
-  console.log(
-    `D ${D} F ${F} E${E}T${K} N ${N}: dense x1 ${ms(d.wall)} ms (cpu ${ms(d.cpu)}); branch ${ms(b.wall)} ms = ${ratio(b)}; flat ${ms(f.wall)} ms = ${ratio(f)}`,
+  await compare(
+    'forward + backward',
+    await dense(true),
+    { flat: await moe('flat', true) },
+    (s) => () => s.run({ x, dy }, ['y', 'dx']),
   );
 }
 

@@ -222,7 +222,7 @@ function head(
   }
   const rows = logits.shape[0] ?? 1;
   const targets = g.input('targets', 'int64', [rows]);
-  const chosen = shape.gatherElements(g, logits, shape.reshape(g, targets, [rows, 1]), 1);
+  const chosen = g.hint(shape.gatherElements(g, logits, shape.reshape(g, targets, [rows, 1]), 1), { unique: true });
   const logprob = math.sub(g, chosen, logSumExp(g, logits));
   g.output('logprob', shape.reshape(g, logprob, [rows]));
   g.output('greedy', math.argMax(g, logits));

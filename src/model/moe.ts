@@ -80,10 +80,12 @@ export function mixture(
   const empty = shape.filled(g, count, [assigned], 'int64', 0);
   const order = shape.scatterElements(g, empty, flatPlace, shape.range(g, shape.reshape(g, count, []), assigned), 0);
   const source = topK === 1 ? order : math.div(g, order, g.constant('int64', [], [topK]));
-  const sorted = shape.gather(g, x, source);
+  const sorted = g.hint(shape.gather(g, x, source), { inverse: place });
 
   const results = expertOutputs(g, spec, ffn, names, weights, options, sorted, counts);
-  const byToken = shape.gather(g, shape.reshape(g, results, [assigned, spec.hiddenSize]), place);
+  const byToken = g.hint(shape.gather(g, shape.reshape(g, results, [assigned, spec.hiddenSize]), place), {
+    inverse: order,
+  });
   const kept =
     options.capacity === null
       ? mixing
@@ -106,7 +108,7 @@ function expertOutputs(
   counts: Value,
 ): Value {
   const dims = Array.from({ length: ffn.experts }, () => g.freshSymbol('rows'));
-  const hidden = withoutShape(g, sorted);
+  const hidden = shape.withoutShape(g, sorted);
   const parts = shape.splitBy(g, hidden, counts, 0, dims);
   const multiply = (x: Value, weight: Parameters<WeightBinder['float']>[0]): Value =>
     math.matmul(g, x, weights.float(weight), { transB: true });
@@ -135,23 +137,8 @@ function expertOutputs(
       );
     });
   }
-  return shape.concat(g, outputs, 0, sorted.shape[0]);
-}
-
-/**
- * The same value with a shape that ONNX Runtime cannot know ahead. Its memory planner compares every buffer of known rank
- * with all freed ones, which is quadratic in the number of expert nodes: 14 s of session creation for 16 layers of 64
- * experts, 0.6 s without shapes.
- */
-function withoutShape(g: GraphBuilder, x: Value): Value {
-  const sizes = shape.shapeOf(g, x);
-  const all = g.constant(
-    'bool',
-    [x.shape.length],
-    x.shape.map(() => 1),
-  );
-  const opaque = g.emit1('Compress', [sizes, all], { type: 'int64', shape: [x.shape.length] }, { shapeless: true });
-  return g.emit1('Reshape', [x, opaque], { type: x.type, shape: x.shape }, { shapeless: true });
+  const joined = shape.concat(g, outputs, 0, sorted.shape[0]);
+  return g.hint(joined, { sizes: counts, shapeless: true });
 }
 
 /** 1 for assignments within their expert's capacity, 0 for dropped ones: float [N, K]. */

@@ -58,8 +58,26 @@ export interface EmitOptions {
    * a cast that stands first runs just before its use, and its float32 copy does not outlive it.
    */
   readonly prologue?: boolean;
-  /** Say nothing about the result's shape in the model: see `withoutShape` in model/moe.ts. */
+  /** Say nothing about the result's shape in the model: see `withoutShape` in ops-shape.ts. */
   readonly shapeless?: boolean;
+}
+
+/** What a differentiator cannot see in a node: see gradient/. */
+export interface GradientHint {
+  /** Of a reduction, counted from the first. */
+  readonly axis?: number;
+  /**
+   * Of a gather along the first axis: where the copies of each source row went, [rows] or [rows, copies]. All places of the
+   * result must stand in it once.
+   */
+  readonly inverse?: Value;
+  /** Of gathered elements: none is picked twice along the axis. */
+  readonly unique?: true;
+  /** Of a concatenation: sizes of the parts, int64; and whether their shapes are kept from ONNX Runtime. */
+  readonly sizes?: Value;
+  readonly shapeless?: true;
+  /** Taken for a constant: its gradient is known to vanish, or is not wanted. */
+  readonly constant?: true;
 }
 
 const NO_ATTRIBUTES: Attributes = new Map();
@@ -77,6 +95,7 @@ export class GraphBuilder {
   /** Where nodes go while a branch is being built; its nodes live in the branch's own graph. */
   #branch: { readonly prologue: Node[]; readonly nodes: Node[] } | null = null;
   readonly outputs = new Map<string, Value>();
+  readonly hints = new Map<Value, GradientHint>();
   #count = 0;
   #scope = '';
   readonly #names = new Set<string>();
@@ -191,7 +210,7 @@ export class GraphBuilder {
       for (const node of emitted) for (const input of node.inputs) if (input !== null) this.#captured.add(input);
       if (!nodes.some((node) => node.outputs.includes(output.name)))
         throw new Error(`${output.name} is not made in the branch that returns it`);
-      // Without a shape, for ONNX Runtime's memory planner: see `withoutShape` in model/moe.ts.
+      // Without a shape, for ONNX Runtime's memory planner: see `withoutShape` in ops-shape.ts.
       const outputs: ValueDef[] = [{ name: output.name, type: output.type, shape: null }];
       return {
         kind: 'graph',
@@ -200,6 +219,12 @@ export class GraphBuilder {
     } finally {
       this.#branch = null;
     }
+  }
+
+  /** Says about a value what its gradient needs to know. Returns it. */
+  hint(value: Value, hint: GradientHint): Value {
+    this.hints.set(value, { ...this.hints.get(value), ...hint });
+    return value;
   }
 
   /** Declares `value` as the graph output `name`. */

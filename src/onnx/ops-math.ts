@@ -170,7 +170,7 @@ function reduced(shape: readonly Dim[], axis: number, keep: boolean): Dim[] {
 }
 
 function reduce(g: GraphBuilder, op: string, x: Value, axis: number, keep: boolean): Value {
-  return g.emit1(
+  const made = g.emit1(
     op,
     [x, g.constant('int64', [1], [axis])],
     { type: x.type, shape: reduced(x.shape, axis, keep) },
@@ -178,6 +178,7 @@ function reduce(g: GraphBuilder, op: string, x: Value, axis: number, keep: boole
       attributes: { keepdims: int(keep ? 1 : 0) },
     },
   );
+  return g.hint(made, { axis: axis < 0 ? axis + x.shape.length : axis });
 }
 
 export const reduceSum = (g: GraphBuilder, x: Value, axis: number, keep = false): Value =>

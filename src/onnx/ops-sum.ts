@@ -25,6 +25,7 @@ export function rowSum(g: GraphBuilder, x: Value): Value {
 
 /** log Σ exp over each row of [M, V], as [M, 1]. */
 export function logSumExp(g: GraphBuilder, x: Value): Value {
-  const top = math.reduceMax(g, x, 1, true);
+  // What is taken off and put back again changes nothing: its gradient is zero.
+  const top = g.hint(math.reduceMax(g, x, 1, true), { constant: true });
   return math.add(g, math.log(g, rowSum(g, math.exp(g, math.sub(g, x, top)))), top);
 }
