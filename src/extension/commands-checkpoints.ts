@@ -96,6 +96,10 @@ export function checkpointCommands(parts: CommandParts): CommandTable {
       const uri = await needRecipe(argument);
       if (uri !== null) await plans.open(uri, typeof field === 'string' ? field : null);
     },
+    routerLab: async (argument) => {
+      const uri = await needRecipe(argument);
+      if (uri !== null) await plans.open(uri, 'router-lab');
+    },
     runPlan: async (argument) => {
       const uri = await needRecipe(argument);
       if (uri === null) return;

@@ -150,7 +150,7 @@ async function chooseTexts(argument: unknown): Promise<TraceParams['texts'] | nu
 
 /** Parts of the text that logits are proven with, each a domain. */
 async function builtInTexts(): Promise<TraceParams['texts']> {
-  const { PROOF_TEXT } = await import('../verify/logits.ts');
+  const { PROOF_TEXT } = await import('../verify/proof-text.ts');
   const parts = PROOF_TEXT.split(/\n{2,}/u);
   const at = (from: number, to: number): string => parts.slice(from, to).join('\n\n');
   const code = parts.findIndex((part) => part.startsWith('def '));

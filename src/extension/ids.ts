@@ -41,6 +41,7 @@ export const COMMANDS = {
   upcycle: 'moe.upcycle',
   previewPlan: 'moe.previewPlan',
   runPlan: 'moe.runPlan',
+  routerLab: 'moe.routerLab',
   newRecipe: 'moe.newRecipe',
   verify: 'moe.verify',
   revert: 'moe.revert',

@@ -27,6 +27,7 @@ import { applyRecipeChanges } from '../view/recipe-edit.ts';
 import type { CheckpointEditors } from './checkpoint-editor.ts';
 import { COMMANDS } from './ids.ts';
 import { confirmOutput } from './output-dialog.ts';
+import { pickLabText, serveLabPage } from './plan-lab.ts';
 import { portable } from './recipe-draft.ts';
 import { defaultOutput } from './default-output.ts';
 import type { Services } from './services.ts';
@@ -223,6 +224,7 @@ export class PlanHost {
     endpoint.handle(plannerEdit, (request) => this.edit(request));
     endpoint.handle(plannerRow, (request, { signal }) => worker.request(workerPlanRow, request, { signal }));
     endpoint.handle(plannerText, (request, { signal }) => worker.request(workerPlanText, request, { signal }));
+    serveLabPage(endpoint, parts.services, () => this.request());
     endpoint.handle(plannerRun, async (request) => ({ job: await this.run(request) }));
     endpoint.handle(plannerCancel, async ({ job, keepPartial }) => ({
       cancelled: await jobs.cancel(job, keepPartial),
@@ -332,7 +334,8 @@ export class PlanHost {
     this.replan(0);
   }
 
-  private async pick(what: 'base' | 'parent' | 'out'): Promise<string | null> {
+  private async pick(what: ParamsOf<typeof plannerPick>['what']): Promise<string | null> {
+    if (what === 'text') return pickLabText();
     if (what !== 'out') {
       const chosen = await pickCheckpoint(
         what === 'base' ? vscode.l10n.t('Choose the Dense Checkpoint') : vscode.l10n.t('Choose a Parent'),

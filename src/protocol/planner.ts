@@ -80,10 +80,10 @@ export const plannerCancel = defineRequest(
   z.object({ cancelled: flag }),
 );
 
-/** Lets the user choose a checkpoint or the output folder; comes back relative to the recipe where that is shorter. */
+/** Lets the user choose a checkpoint, the output folder or a text for the router lab; comes back relative to the recipe where that is shorter. */
 export const plannerPick = defineRequest(
   'planner/pick',
-  z.object({ what: z.enum(['base', 'parent', 'out']), index: z.nullable(count) }),
+  z.object({ what: z.enum(['base', 'parent', 'out', 'text']), index: z.nullable(count) }),
   z.object({ path: z.nullable(text) }),
   { timeoutMs: null },
 );

@@ -1,7 +1,8 @@
 /** The tokens that a proof by logits is run on. */
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError } from '../common/errors.ts';
-import { PROOF_TEXT, proofIds } from '../verify/logits.ts';
+import { proofIds } from '../verify/logits.ts';
+import { PROOF_TEXT } from '../verify/proof-text.ts';
 import { tokenizerOf } from './tokenizer.ts';
 
 export interface ProofInput {

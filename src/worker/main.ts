@@ -5,6 +5,7 @@
 import { processEndpoint } from '../protocol/host.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { serveCheckpoints } from './serve-checkpoints.ts';
+import { serveLab } from './serve-lab.ts';
 import { servePlaygrounds } from './serve-playground.ts';
 import { servePlans } from './serve-plans.ts';
 import { serveEvaluations } from './serve-evaluations.ts';
@@ -26,3 +27,4 @@ serveStats(endpoint, checkpoints);
 servePlans(endpoint, checkpoints);
 serveEvaluations(endpoint);
 servePlaygrounds(endpoint);
+serveLab(endpoint, checkpoints);

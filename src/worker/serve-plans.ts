@@ -82,7 +82,8 @@ export function servePlans(endpoint: Endpoint, checkpoints: Checkpoints): void {
   }));
 }
 
-function readRecipe(
+/** A recipe as it is written, judged; `plan` tells what `auto` came to. */
+export function readRecipe(
   request: PlanRequest,
   plan: Plan | null,
 ): { readonly read: RecipeRead; readonly loaded: LoadedRecipe | null } {

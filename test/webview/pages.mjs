@@ -522,6 +522,53 @@ if (only.includes('planner')) {
     await tab.getByText('llama → mixtral').waitFor();
     check(`${name}: text view is back after a reload`, true);
   });
+  await open('planner', {}, async (tab, name) => {
+    const lab = tab.locator('moe-router-lab');
+    await lab.scrollIntoViewIfNeeded();
+    await lab.locator('vscode-button', { hasText: 'Start' }).click();
+    await lab.getByRole('row', { name: /uniform/ }).waitFor();
+    check(`${name}: the built-in text first`, (await record(tab, 'calls')).includes('lab null null'));
+    const text = (await lab.locator('table').textContent()) ?? '';
+    const about = (await lab.locator('p').allTextContents()).join('\n');
+    check(`${name}: infinite where rows depend`, text.includes('∞'), text);
+    check(`${name}: what was taken of the text`, about.includes('its first 745 tokens'), about);
+    check(
+      `${name}: the recipe's own start`,
+      (await lab.getByRole('row', { name: /normal/ }).textContent()).includes('in the recipe'),
+    );
+    await still(tab);
+    await shoot(tab, 'planner-lab');
+    await accessible(tab, `${name}/lab`);
+    await lab.getByRole('button', { name: 'zero', exact: true }).click();
+    await lab.getByRole('heading', { name: 'Predicted load with zero' }).waitFor();
+    await lab.getByRole('button', { name: 'As a table' }).click();
+    await lab.getByRole('columnheader', { name: 'E7' }).waitFor();
+    await accessible(tab, `${name}/lab table`);
+    await lab.getByRole('button', { name: 'Use uniform in the recipe' }).click();
+    await lab
+      .getByRole('row', { name: /uniform/ })
+      .getByText('in the recipe')
+      .waitFor();
+    check(
+      `${name}: one small edit`,
+      (await record(tab, 'calls')).includes('edit [{"op":"set","path":["router","init"],"value":"uniform"}]'),
+    );
+    check(`${name}: still the same run`, (await lab.locator('.note').count()) === 0);
+    await lab.locator('select').first().selectOption('typed');
+    await lab.locator('textarea').fill('slow');
+    await lab.locator('vscode-button', { hasText: 'Start' }).click();
+    await lab.locator('moe-progress').waitFor();
+    await lab.locator('vscode-button', { hasText: 'Cancel' }).click();
+    await lab.locator('vscode-button', { hasText: 'Start' }).waitFor();
+    check(`${name}: cancelled, the results before stay`, (await lab.locator('table').count()) > 0);
+    await lab.locator('vscode-button', { hasText: 'Choose a file…' }).click();
+    await lab.locator('vscode-button', { hasText: 'Start' }).click();
+    await lab.getByRole('alert').waitFor();
+    check(`${name}: why not`, ((await lab.getByRole('alert').textContent()) ?? '').includes('Expected UTF-8'));
+    await tab.evaluate(() => globalThis.moeTest.say.reveal('router-lab'));
+    await still(tab, 200);
+    check(`${name}: reveal shows the lab`, (await lab.getAttribute('class'))?.includes('flash') === true);
+  });
   await open('planner', { scenario: 'parents' }, async (tab, name) => {
     await tab.getByRole('button', { name: 'Add a parent…' }).click();
     await still(tab);

@@ -30,6 +30,7 @@ import { base } from '../parts/styles.ts';
 import { t } from '../strings.ts';
 import { checkedOf } from '../toolkit.ts';
 import './field.ts';
+import './lab.ts';
 import type { PickDetail } from './field.ts';
 import { notices } from './notices.ts';
 import { planView } from './plan.ts';
@@ -37,6 +38,9 @@ import type { PlannerCommand } from './plan.ts';
 import { readView } from './state.ts';
 import type { SavedView } from './state.ts';
 import { plannerStyles } from './styles.ts';
+
+/** What `reveal` calls the router lab. */
+const LAB = 'router-lab';
 
 @customElement('moe-planner')
 export class MoePlanner extends LitElement {
@@ -79,6 +83,9 @@ export class MoePlanner extends LitElement {
     });
     this.addEventListener('moe-change', (event) => {
       this.edit([(event as CustomEvent<RecipeChange>).detail]);
+    });
+    this.addEventListener('moe-use-init', (event) => {
+      this.edit([{ op: 'set', path: ['router', 'init'], value: String((event as CustomEvent<unknown>).detail) }]);
     });
     this.addEventListener('moe-pick', (event) => {
       void this.pick((event as CustomEvent<PickDetail>).detail);
@@ -219,6 +226,11 @@ export class MoePlanner extends LitElement {
   }
 
   private async reveal(name: string): Promise<void> {
+    if (name === LAB) {
+      await this.updateComplete;
+      flash(this.shadowRoot?.querySelector('moe-router-lab') ?? null);
+      return;
+    }
     const fields = this.planner?.fields ?? [];
     const field =
       fields.find(({ field }) => field === name) ?? fields.find(({ field }) => name.startsWith(`${field}.`));
@@ -229,11 +241,7 @@ export class MoePlanner extends LitElement {
     for (const element of this.shadowRoot?.querySelectorAll('moe-recipe-field') ?? []) {
       element.classList.remove('flash');
       if (element.field?.field !== field.field) continue;
-      element.scrollIntoView({ block: 'center' });
-      element.classList.add('flash');
-      setTimeout(() => {
-        element.classList.remove('flash');
-      }, 2500);
+      flash(element);
       element.shadowRoot
         ?.querySelector<HTMLElement>('vscode-text-field, moe-select, vscode-checkbox, vscode-text-area')
         ?.focus();
@@ -374,22 +382,52 @@ export class MoePlanner extends LitElement {
       return planner.status === 'planning'
         ? html`<moe-progress what=${t('Planning')}></moe-progress>`
         : html`<p class="dim">${t('The plan appears here when the recipe has no errors.')}</p>`;
-    return planView(plan, {
-      again: planner.status === 'planning',
-      asText: this.view.text,
-      text: this.planText?.hash === plan.hash ? this.planText.text : null,
-      opened: this.view.opened,
-      endpoint: this.context?.endpoint ?? null,
-      run: (command, argument) => void this.run(command, argument),
-      showText: (asText) => {
-        this.remember({ text: asText });
-        if (asText) void this.fetchText(plan.hash);
-      },
-      open: (rows) => {
-        this.remember({ opened: rows.slice(-500) });
-      },
-    });
+    return html`${planView(plan, {
+        again: planner.status === 'planning',
+        asText: this.view.text,
+        text: this.planText?.hash === plan.hash ? this.planText.text : null,
+        opened: this.view.opened,
+        endpoint: this.context?.endpoint ?? null,
+        run: (command, argument) => void this.run(command, argument),
+        showText: (asText) => {
+          this.remember({ text: asText });
+          if (asText) void this.fetchText(plan.hash);
+        },
+        open: (rows) => {
+          this.remember({ opened: rows.slice(-500) });
+        },
+      })}
+      <section>
+        <moe-router-lab
+          .endpoint=${this.context?.endpoint ?? null}
+          .off=${this.cannotRun(planner)}
+          .init=${startOf(planner)}
+          .recipe=${restOf(planner)}
+        ></moe-router-lab>
+      </section>`;
   }
+}
+
+/** Brings a part into view, for a moment with a frame. */
+function flash(element: HTMLElement | null): void {
+  element?.scrollIntoView({ block: 'center' });
+  element?.classList.add('flash');
+  setTimeout(() => {
+    element?.classList.remove('flash');
+  }, 2500);
+}
+
+/** The way of starting the router that holds. */
+function startOf({ fields }: PlannerState): string {
+  const value = fields.find(({ field }) => field === 'router.init')?.value;
+  return typeof value === 'string' ? value : '';
+}
+
+/** Everything that the lab depends on but for that. */
+function restOf({ fields }: PlannerState): string {
+  return JSON.stringify(
+    fields.filter(({ field }) => field !== 'router.init').map(({ field, value }) => [field, value]),
+  );
 }
 
 declare global {

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { PROMPT_INITS, ROUTER_INITS } from '../../recipe/types.ts';
+import { ROUTER_INITS } from '../../recipe/types.ts';
 import type { Recipe } from '../../recipe/types.ts';
 import type { Candidate } from '../../router-lab/lab.ts';
 import type { Command, Context } from '../command.ts';
@@ -9,9 +9,6 @@ import { emit } from '../output.ts';
 import { openAll, recipeOf, RECIPE_OPTIONS } from '../planning.ts';
 import { ProgressLine } from '../progress.ts';
 import { textFile, wholeOption } from '../values.ts';
-
-/** Tokens of a text that are run together. */
-const WINDOW = 512;
 
 export const routerLab: Command = {
   spec: {
@@ -47,27 +44,27 @@ export const routerLab: Command = {
         'moe router-lab SRC --text FILE',
       );
     for (const warning of loaded.warnings) context.log(`warning: ${warning.message} [${warning.code}]`);
-    const candidates = candidatesOf(context, loaded.recipe);
+    const candidates = await candidatesOf(context, loaded.recipe);
     const limit = wholeOption(context, 'limit', 1) ?? Infinity;
     const checkpoints = await openAll([loaded.basePath, ...loaded.parentPaths], context);
     const [base] = checkpoints;
     if (base === undefined) throw new Error('nothing was opened');
-    const { firstTokens } = await import('../../score/first-tokens.ts');
     const { tokenizerOf } = await import('../../score/tokenizer.ts');
-    const { windowsOf } = await import('../../verify/logits.ts');
+    const { labWindows } = await import('../../router-lab/candidates.ts');
     const { routerLab: run } = await import('../../router-lab/lab.ts');
     const { tokenizer } = tokenizerOf(base);
-    const texts: number[][] = [];
-    for (const file of files)
-      texts.push(firstTokens((text) => tokenizer.encode(text), await textFile(context, file), limit));
-    if (texts.every((ids) => ids.length === 0))
+    const texts: string[] = [];
+    for (const file of files) texts.push(await textFile(context, file));
+    const encode = (text: string): number[] => tokenizer.encode(text);
+    if (texts.every((text) => text === ''))
       throw usageError('no-tokens', 'the text has no tokens, so there is nothing to run');
     const line = new ProgressLine(io, 'Running');
-    const report = await withModels(context, async (child) => {
+    const { report, tokens } = await withModels(context, async (child) => {
       const model = await openModel(context, child, base.path);
       const { maxPositions } = model.facts;
+      const { windows, tokens: counts } = labWindows(encode, texts, limit, maxPositions);
       try {
-        return await run(
+        const made = await run(
           {
             maxPositions,
             hidden: (rows, layers, take) => model.hidden(rows, layers, take),
@@ -77,20 +74,21 @@ export const routerLab: Command = {
             recipe: loaded.recipe,
             checkpoints,
             candidates,
-            windows: texts.flatMap((ids) => windowsOf(ids, Math.min(WINDOW, maxPositions))),
+            windows,
             signal: io.signal,
             onProgress: (progress) => {
               line.update({ ...progress, unit: 'tokens' });
             },
           },
         );
+        return { report: made, tokens: counts };
       } finally {
         line.end();
       }
     });
     const { routerLabText } = await import('../../report/router-lab.ts');
     const { TRACE_DEFINITIONS } = await import('../../eval/trace-report.ts');
-    const inputs = files.map((file, i) => ({ file: resolve(io.cwd, file), tokens: texts[i]?.length ?? 0 }));
+    const inputs = files.map((file, i) => ({ file: resolve(io.cwd, file), tokens: tokens[i] ?? 0 }));
     await emit(context, { texts: inputs, ...report, definitions: TRACE_DEFINITIONS }, () =>
       routerLabText(report, context.style),
     );
@@ -99,14 +97,9 @@ export const routerLab: Command = {
 };
 
 /** What --init lists; without it the recipe's own start and the others. */
-function candidatesOf({ args }: Context, recipe: Recipe): Candidate[] {
+async function candidatesOf({ args }: Context, recipe: Recipe): Promise<Candidate[]> {
   const list = args.text('init');
-  if (list === undefined) {
-    const { init, std, prompts = [] } = recipe.router;
-    const others = ['normal', 'uniform', 'orthogonal', 'zero'] as const;
-    const all = new Set([init, ...others, ...(prompts.length > 0 ? PROMPT_INITS : [])]);
-    return [...all].map((name) => ({ init: name, std }));
-  }
+  if (list === undefined) return (await import('../../router-lab/candidates.ts')).usualCandidates(recipe);
   return list.split(',').map((word) => {
     const [name = '', deviation, ...more] = word.trim().split(':');
     const init = ROUTER_INITS.find((known) => known === name);

@@ -20,6 +20,7 @@ import type { PlannerState } from '../../../src/protocol/planner.ts';
 import type { JsonValue } from '../../../src/common/json.ts';
 import { MoeError } from '../../../src/common/errors.ts';
 import { FIELD_TEXTS } from '../../../src/recipe/fields.ts';
+import { plannerLab } from '../../../src/protocol/lab.ts';
 import { HOSTILE } from './hostile.ts';
 import { installHost, later, record, scenario } from './page-host.ts';
 
@@ -472,6 +473,61 @@ host.handle(plannerCancel, () => {
   job = jobNow('cancelled', 0.5);
   host.notify(plannerJob, { job });
   return { cancelled: true };
+});
+host.handle(plannerLab, async ({ file, text }, { signal, progress }) => {
+  record.calls.push(`lab ${file ?? 'null'} ${text ?? 'null'}`);
+  if (file !== null)
+    throw new MoeError('input', 'text-unreadable', `The text cannot be read: ${HOSTILE}`, {
+      file,
+      hint: 'Expected UTF-8.',
+    });
+  // Slow enough to be cancelled where the text says so.
+  for (let done = 0; done < (text === 'slow' ? 200 : 4); done++) {
+    progress({ done, total: 200, what: 'Running the text' });
+    await later(20);
+    if (signal.aborted) throw new MoeError('cancelled', 'cancelled', 'Cancelled.');
+  }
+  const layers = [0, 1, 2];
+  const result = (init: string, std: number | null, dead: readonly number[]) => ({
+    init,
+    std,
+    load: Float32Array.from(
+      layers.flatMap((layer) =>
+        Array.from({ length: 8 }, (_, e) => (dead.includes(e) ? 0 : (1 + ((e * 7 + layer) % 5)) / 24)),
+      ),
+    ),
+    layers: layers.map((layer) => ({
+      layer,
+      routerEntropy: init === 'zero' ? 1 : 0.93,
+      loadEntropy: 0.9,
+      maxVio: init === 'zero' ? 3 : 0.4,
+      dead,
+      cold: [],
+      condition: init === 'zero' ? null : 1.7 + layer,
+      dependent: init === 'hidden',
+      bf16TieRate: init === 'zero' ? 1 : 0.002,
+      marginMean: 0.01,
+      drops: [1, 1.25, 2, 4].map((factor) => ({ factor, convention: 'megatron', share: 0.2 / factor })),
+    })),
+    maxVio: init === 'zero' ? 3 : 0.4,
+    warnings: init === 'zero' ? [`every layer: ${HOSTILE}`] : [],
+  });
+  return {
+    hash: 'h',
+    experts: 8,
+    topK: 2,
+    tokens: 745,
+    texts: [{ name: HOSTILE, tokens: 745, whole: text !== null }],
+    device: 'cpu',
+    seconds: 1.25,
+    results: [
+      result('normal', 0.02, []),
+      result('uniform', 0.02, []),
+      result('zero', null, [2, 3, 4, 5, 6, 7]),
+      result('hidden', null, []),
+    ],
+    notes: [HOSTILE],
+  };
 });
 host.handle(plannerPick, ({ what }) => {
   record.calls.push(`pick ${what}`);
