@@ -34,7 +34,7 @@ export const recipeField = z.object({
   about: text,
   /** "a whole number from 1 to 65536". */
   expected: text,
-  control: z.enum(['number', 'text', 'choice', 'switch', 'size', 'layers', 'path', 'parents', 'json']),
+  control: z.enum(['number', 'text', 'choice', 'switch', 'size', 'layers', 'path', 'parents', 'prompts', 'json']),
   choices: list(z.object({ value: text, label: text, about: z.nullable(text) }), 200),
   min: z.nullable(num),
   max: z.nullable(num),

@@ -196,6 +196,11 @@ function isBlockCollection(node: ParsedNode): boolean {
 /** Whole lines for a new member of a block mapping. */
 function lines(path: RecipePath, value: JsonValue, indent: string, eol: string): string {
   const [key = '', ...rest] = path;
+  if (typeof rest[0] === 'number' && rest.length > 1) {
+    // A list of mappings: its first item, on lines of its own.
+    const item = lines(rest.slice(1), value, `${indent}    `, eol).slice(indent.length + 4);
+    return `${indent}${keyText(String(key))}:${eol}${indent}  - ${item}`;
+  }
   if (rest.length === 0 || typeof rest[0] === 'number')
     return `${indent}${keyText(String(key))}: ${flowText(nested(rest, value), false)}${eol}`;
   return `${indent}${keyText(String(key))}:${eol}${lines(rest, value, `${indent}  `, eol)}`;
@@ -227,7 +232,16 @@ function insertItem(text: string, seq: SeqNode, value: JsonValue, eol: string): 
   if (last === undefined) return null;
   const from = lineEnd(text, endOf(text, last));
   const start = from > 0 && text.charAt(from - 1) !== '\n' ? eol : '';
-  return { from, to: from, text: `${start}${indentOf(text, seq.range[0])}- ${flowText(value, false)}${eol}` };
+  const indent = indentOf(text, seq.range[0]);
+  // As the items before it: a mapping on lines of its own, or in one line.
+  const block = isJsonObject(value) && Object.keys(value).length > 0 && isMap(last) && last.flow !== true;
+  const item = block
+    ? Object.entries(value)
+        .map(([key, member]) => lines([key], member, `${indent}  `, eol))
+        .join('')
+        .slice(indent.length + 2)
+    : `${flowText(value, false)}${eol}`;
+  return { from, to: from, text: `${start}${indent}- ${item}` };
 }
 
 function removeSplice(text: string, doc: Doc, path: RecipePath): Splice | null {

@@ -53,6 +53,7 @@ const SPECS: readonly Spec[] = [
     control: 'choice',
     choices: ROUTER_INITS,
   },
+  { path: ['router', 'prompts'], label: 'Router prompts', control: 'prompts' },
   { path: ['router', 'std'], label: 'Router deviation', control: 'number', min: 0 },
   { path: ['router', 'order'], label: 'Router order', control: 'choice', choices: ['topk-softmax', 'softmax-topk'] },
   { path: ['scale'], label: 'Scaling', control: 'choice', choices: ['auto', 'none', 'exact', 'megatron'] },
@@ -102,7 +103,7 @@ export function recipeFields(request: FieldsRequest): RecipeField[] {
         about: choiceAbout(field, choice),
       })),
       min: spec.min ?? null,
-      max: field === 'top_k' ? topKLimit(written, whole) : (spec.max ?? null),
+      max: limitOf(field, written, whole) ?? spec.max ?? null,
       value,
       resolved: resolved === null || JSON.stringify(resolved) === JSON.stringify(value) ? null : resolved,
       origin: originOf(spec.path, loaded, written),
@@ -139,8 +140,6 @@ export function wireProblemOf(problem: RecipeProblem): WireRecipeProblem {
 
 function belongs(problem: string, field: string): boolean {
   if (problem === field) return true;
-  // Prompts are written in the text alone; their faults are shown at what asks for them.
-  if (field === 'router.init' && problem.startsWith('router.prompts')) return true;
   // A fault of a whole group is shown at its first control; one below a list or map at the list's.
   const heads = ['expert_init.method', 'shared_expert.plan', 'router.init', 'output.dtype'];
   return heads.includes(field)
@@ -177,9 +176,15 @@ function valueAt(values: JsonObject, path: readonly string[]): JsonValue | undef
   return value ?? undefined;
 }
 
-function topKLimit(written: JsonObject, whole: JsonObject): number {
-  const experts = valueAt(written, ['experts']) ?? valueAt(whole, ['experts']);
-  return typeof experts === 'number' && experts >= 1 ? Math.min(experts, MAX_COUNT) : MAX_COUNT;
+/** What another field limits: no more experts per token than experts, prompts for each expert of full width. */
+function limitOf(field: string, written: JsonObject, whole: JsonObject): number | null {
+  const count = (name: string): number => {
+    const value = valueAt(written, [name]) ?? valueAt(whole, [name]);
+    return typeof value === 'number' && value >= 1 ? value : NaN;
+  };
+  const most =
+    field === 'top_k' ? count('experts') : field === 'router.prompts' ? count('experts') / count('granularity') : NaN;
+  return Number.isNaN(most) ? null : Math.min(Math.floor(most), MAX_COUNT);
 }
 
 function originOf(path: readonly string[], loaded: LoadedRecipe | null, written: JsonObject): string {
@@ -209,6 +214,8 @@ function disabledReason(
     return 'A router of zeros has no deviation.';
   if (group === 'router' && member === 'std' && PROMPT_INITS.some((init) => init === now('router', 'init')))
     return 'Router rows from prompts have length 1.';
+  if (group === 'router' && member === 'prompts' && !PROMPT_INITS.some((init) => init === now('router', 'init')))
+    return `Only with router start ${PROMPT_INITS.join(', ')}.`;
   const parents = now('parents');
   if (group === 'rest' && (!Array.isArray(parents) || parents.length === 0)) return 'Only with other parents.';
   return null;

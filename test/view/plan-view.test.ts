@@ -145,7 +145,10 @@ describe('recipe fields', () => {
     expect(fields.get('expert_init.method')?.problems.length).toBeGreaterThan(0);
     expect(fields.get('experts')?.problems).toEqual([]);
     const bare = fieldsOf('experts: 4\nrouter: {init: hidden}\n');
-    expect(bare.get('router.init')?.problems.map(({ code }) => code)).toEqual(['prompts-not-per-expert']);
+    expect(bare.get('router.prompts')?.problems.map(({ code }) => code)).toEqual(['prompts-not-per-expert']);
+    expect(bare.get('router.prompts')).toMatchObject({ disabled: null, max: 4, value: null });
+    expect(fieldsOf('experts: 8\ngranularity: 2\n').get('router.prompts')).toMatchObject({ max: 4 });
+    expect(fields.get('router.prompts')?.disabled).toContain('hidden_avg');
     expect(bare.get('router.std')?.disabled).toContain('length 1');
   });
 

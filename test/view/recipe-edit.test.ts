@@ -59,6 +59,23 @@ describe('recipe edits', () => {
     expect(edit('router:\n', set('router.std', 1))).toBe('router: { std: 1 }\n');
   });
 
+  it('writes prompts as a person would, one expert after the other', () => {
+    const first = edit(
+      'experts: 2 # two\nrouter:\n  init: hidden\n',
+      set('router.prompts.0.positive_prompts', ['a: b', 'c']),
+    );
+    expect(first).toBe('experts: 2 # two\nrouter:\n  init: hidden\n  prompts:\n    - positive_prompts: ["a: b", c]\n');
+    const second = edit(first, set('router.prompts.1.positive_prompts', ['d']));
+    expect(second).toBe(`${first}    - positive_prompts: [d]\n`);
+    const third = edit(second, set('router.prompts.0.negative_prompts', ['e']));
+    expect(third).toBe(second.replace('c]\n', 'c]\n      negative_prompts: [e]\n'));
+    expect(edit(third, remove('router.prompts.0.negative_prompts'))).toBe(second);
+    expect(edit(second, remove('router.prompts.1'))).toBe(first);
+    expect(edit('router: {init: hidden}\n', set('router.prompts.0.positive_prompts', ['x']))).toBe(
+      'router: {init: hidden, prompts: [{ positive_prompts: [x] }]}\n',
+    );
+  });
+
   it('removes fields, and groups that are left empty', () => {
     expect(edit(RECIPE, remove('top_k'))).toBe(RECIPE.replace('top_k: 2\n', ''));
     expect(edit(RECIPE, remove('output.dtype'))).toBe(RECIPE.replace('output: { dtype: same }\n', ''));

@@ -569,6 +569,31 @@ if (only.includes('planner')) {
     await still(tab, 200);
     check(`${name}: reveal shows the lab`, (await lab.getAttribute('class'))?.includes('flash') === true);
   });
+  await open('planner', { scenario: 'prompts' }, async (tab, name) => {
+    const box = (label) => tab.locator(`moe-prompts vscode-text-area[aria-label="${label}"] textarea`);
+    const first = box('Prompts that expert 0 answers');
+    await first.scrollIntoViewIfNeeded();
+    check(`${name}: one prompt a line`, (await first.inputValue()).startsWith('a story\n'), await first.inputValue());
+    await box('Prompts that expert 1 answers').fill('a sum\n12 + 30');
+    await box('Prompts that expert 1 answers').blur();
+    await still(tab, 200);
+    check(
+      `${name}: the next expert's prompts are appended`,
+      (await record(tab, 'calls')).includes(
+        'edit [{"op":"set","path":["router","prompts",1,"positive_prompts"],"value":["a sum","12 + 30"]}]',
+      ),
+      (await record(tab, 'calls')).join('\n'),
+    );
+    await shoot(tab, 'planner-prompts');
+    await accessible(tab, `${name}/prompts`);
+    await first.fill('');
+    await first.blur();
+    await still(tab, 200);
+    check(
+      `${name}: the last expert's prompts are taken away`,
+      (await record(tab, 'calls')).includes('edit [{"op":"remove","path":["router","prompts"]}]'),
+    );
+  });
   await open('planner', { scenario: 'parents' }, async (tab, name) => {
     await tab.getByRole('button', { name: 'Add a parent…' }).click();
     await still(tab);

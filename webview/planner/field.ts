@@ -8,6 +8,7 @@ import { isSet, parseText, resolvedText, shownText } from '../lib/fields.ts';
 import { visible } from '../lib/format.ts';
 import { icon } from '../parts/icon.ts';
 import '../parts/select.ts';
+import './prompts.ts';
 import { severityIcon } from '../parts/status.ts';
 import { base } from '../parts/styles.ts';
 import { t } from '../strings.ts';
@@ -212,6 +213,8 @@ export class MoeRecipeField extends LitElement {
             this.commit(textOf(event));
           }}
         ></vscode-text-area>`;
+      case 'prompts':
+        return html`<moe-prompts .field=${field}></moe-prompts>`;
       case 'parents':
         return this.parents(field);
       default:

@@ -38,6 +38,11 @@ if (kind === 'parents')
     { path: './math', experts: 2 },
     { path: HOSTILE, experts: 2 },
   ]);
+if (kind === 'prompts') {
+  values.set('router.init', 'hidden');
+  values.set('experts', 2);
+  values.set('router.prompts', [{ positive_prompts: ['a story', HOSTILE] }]);
+}
 const defaults = new Map<string, JsonValue | null>([
   ['parents', []],
   ['rest', 'base'],
@@ -63,7 +68,7 @@ const CHOICES: Readonly<Record<string, readonly string[]>> = {
   rest: ['base', 'average'],
   target: ['auto', 'mixtral', 'qwen2_moe', 'qwen3_moe', 'flex_olmo', 'granitemoe'],
   'expert_init.method': ['copy', 'noise', 'permute', 'drop', 'split', 'svd'],
-  'router.init': ['normal', 'uniform', 'zero', 'orthogonal'],
+  'router.init': ['normal', 'uniform', 'zero', 'orthogonal', 'hidden'],
   'router.order': ['topk-softmax', 'softmax-topk'],
   scale: ['auto', 'none', 'exact', 'megatron'],
   shared_expert: ['auto', 'none', 'a', 'b', 'c'],
@@ -74,6 +79,7 @@ const CHOICES: Readonly<Record<string, readonly string[]>> = {
 const CONTROLS: Readonly<Record<string, RecipeField['control']>> = {
   base: 'path',
   parents: 'parents',
+  'router.prompts': 'prompts',
   experts: 'number',
   top_k: 'number',
   granularity: 'number',
@@ -117,7 +123,7 @@ function fields(): RecipeField[] {
       control: CONTROLS[name] ?? 'choice',
       choices: (CHOICES[name] ?? []).map((value) => ({ value, label: value, about: null })),
       min: name === 'experts' || name === 'top_k' ? 1 : null,
-      max: name === 'experts' ? 65_536 : null,
+      max: name === 'experts' ? 65_536 : name === 'router.prompts' ? Number(values.get('experts') ?? 8) : null,
       value: values.get(name) ?? defaults.get(name) ?? null,
       resolved: values.has(name) ? null : (RESOLVED[name] ?? null),
       origin: values.has(name) ? 'smol.moe.yaml line 3' : name === 'router.std' ? 'preset mixtral-8x' : 'default',
