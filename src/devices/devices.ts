@@ -31,6 +31,8 @@ export interface RuntimeFacts {
   readonly arch: string;
   /** Folder of the package onnxruntime-node; null where it cannot be found. */
   readonly folder: string | null;
+  /** Its version; null where the folder is. */
+  readonly version: string | null;
   /** Whether the CUDA provider's library lies in it. */
   readonly cudaInstalled: boolean;
   /** Whether the package's own install script lies in it; the editor's extension ships without. */
@@ -86,10 +88,10 @@ export interface InstallStep {
   readonly command: string | null;
 }
 
-/** How to install the CUDA provider, step by step; empty where that is impossible here. */
-export function cudaInstallSteps(facts: RuntimeFacts, version: string): readonly InstallStep[] {
-  const { folder } = facts;
-  if (!supportedHere('cuda', facts) || folder === null) return [];
+/** How to install the CUDA provider, step by step; empty where that is impossible here. `again`: how devices are tried again. */
+export function cudaInstallSteps(facts: RuntimeFacts, again: InstallStep): readonly InstallStep[] {
+  const { folder, version } = facts;
+  if (!supportedHere('cuda', facts) || folder === null || version === null) return [];
   const quoted = (path: string): string => `'${path.replaceAll("'", "'\\''")}'`;
   return [
     {
@@ -102,9 +104,9 @@ export function cudaInstallSteps(facts: RuntimeFacts, version: string): readonly
           command: `node ${quoted(join(folder, 'script', 'install.js'))} --onnxruntime-node-install=cuda12`,
         }
       : {
-          what: 'Fetch the provider from nuget.org (some hundred megabytes)',
-          command: `curl -L -o ort-gpu.zip https://www.nuget.org/api/v2/package/Microsoft.ML.OnnxRuntime.Gpu.Linux/${version} && unzip -j ort-gpu.zip 'runtimes/linux-x64/native/libonnxruntime_providers_*.so' -d ${quoted(cudaFolder(folder))}`,
+          what: 'Fetch the provider from nuget.org (some hundred megabytes; again after an update of the extension)',
+          command: `cd "$(mktemp -d)" && curl -fL -o ort-gpu.zip https://www.nuget.org/api/v2/package/Microsoft.ML.OnnxRuntime.Gpu.Linux/${version} && unzip -j ort-gpu.zip 'runtimes/linux-x64/native/libonnxruntime_providers_*.so' -d ${quoted(cudaFolder(folder))}`,
         },
-    { what: 'Ask again', command: 'moe devices' },
+    again,
   ];
 }

@@ -209,8 +209,11 @@ export function checkpointCommands(parts: CommandParts): CommandTable {
         `${services.context.extension.id}#moe.start`,
         false,
       ),
-    openSettings: () =>
-      vscode.commands.executeCommand('workbench.action.openSettings', `@ext:${services.context.extension.id}`),
+    openSettings: (setting) =>
+      vscode.commands.executeCommand(
+        'workbench.action.openSettings',
+        typeof setting === 'string' ? setting : `@ext:${services.context.extension.id}`,
+      ),
   };
 }
 

@@ -29,6 +29,10 @@ export function jobCommands({ services, editors, texts, results }: CommandParts)
   const isOpen = (job: JobView): boolean => job.status === 'queued' || job.status === 'running';
 
   return {
+    devices: async () => {
+      const { setUpGpu } = await import('./commands-devices.ts');
+      await setUpGpu(services, texts);
+    },
     focusJobs: () => vscode.commands.executeCommand(`${VIEWS.jobs}.focus`),
     jobCancel: async (argument) => {
       const job = await need(argument, isOpen);

@@ -57,6 +57,7 @@ export const COMMANDS = {
   copyPath: 'moe.copyPath',
   copyDiagnostics: 'moe.copyDiagnostics',
   showLog: 'moe.showLog',
+  devices: 'moe.devices',
   openWalkthrough: 'moe.openWalkthrough',
   openSettings: 'moe.openSettings',
   evaluate: 'moe.evaluate',

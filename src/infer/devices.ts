@@ -1,8 +1,9 @@
 /** Finds out where models run: every device is tried in a process of its own, so that its crash or silence harms nobody. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { MoeError, messageOf } from '../common/errors.ts';
+import { isJsonObject } from '../common/json.ts';
 import { CUDA_LIBRARY, DEVICES, DEVICE_NAMES, cudaFolder, whyNotRun, whyNotTried } from '../devices/devices.ts';
 import type { Device, DeviceChoice, DeviceState, RuntimeFacts } from '../devices/devices.ts';
 import { InferProcess } from './client.ts';
@@ -22,15 +23,18 @@ const TIMEOUT_MS = 60_000;
 
 /** The runtime that the model process at `entry` will load. Looks at files only. */
 export function runtimeFacts(entry: string): RuntimeFacts {
-  let folder: string | null;
+  let [folder, version]: [string | null, string | null] = [null, null];
   try {
-    folder = dirname(createRequire(entry).resolve('onnxruntime-node/package.json'));
+    const file = createRequire(entry).resolve('onnxruntime-node/package.json');
+    const found: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    folder = dirname(file);
+    version = isJsonObject(found) && typeof found['version'] === 'string' ? found['version'] : null;
   } catch {
-    folder = null;
+    // Nothing can be run then; whoever tries is told.
   }
   const cudaInstalled = folder !== null && existsSync(join(cudaFolder(folder), CUDA_LIBRARY));
   const installScript = folder !== null && existsSync(join(folder, 'script', 'install.js'));
-  return { platform: process.platform, arch: process.arch, folder, cudaInstalled, installScript };
+  return { platform: process.platform, arch: process.arch, folder, version, cudaInstalled, installScript };
 }
 
 /** Tries a device: loads it and lets it compute something known. Throws only where the caller cancels. */

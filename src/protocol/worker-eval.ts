@@ -78,3 +78,17 @@ export const workerPlayGenerate = defineRequest(
   { progress: generateStep, timeoutMs: null },
 );
 export const workerPlayClose = defineRequest('worker/playClose', z.object({ handle: count }), nothing);
+
+/** Tries every device that models can run on, each in a process of its own. */
+export const workerDevices = defineRequest(
+  'worker/devices',
+  nothing,
+  z.object({
+    devices: list(z.object({ device: text, available: flag, why: z.nullable(text), said: z.nullable(text) }), 20),
+    /** How to get CUDA; empty where it works, or cannot be had here. */
+    steps: list(z.object({ what: text, command: z.nullable(text) }), 20),
+    /** All of it as text. */
+    text,
+  }),
+  { progress: stepProgress, timeoutMs: null },
+);

@@ -5,6 +5,7 @@
 import { processEndpoint } from '../protocol/host.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { serveCheckpoints } from './serve-checkpoints.ts';
+import { serveDevices } from './serve-devices.ts';
 import { serveLab } from './serve-lab.ts';
 import { servePlaygrounds } from './serve-playground.ts';
 import { servePlans } from './serve-plans.ts';
@@ -28,3 +29,4 @@ servePlans(endpoint, checkpoints);
 serveEvaluations(endpoint);
 servePlaygrounds(endpoint);
 serveLab(endpoint, checkpoints);
+serveDevices(endpoint);

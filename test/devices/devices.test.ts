@@ -20,11 +20,13 @@ afterAll(remove);
 // Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 120_000 });
 
+const AGAIN = { what: 'Ask again', command: 'moe devices' };
 const linux = {
   platform: 'linux',
   arch: 'x64',
   folder: "/it's/onnxruntime-node",
   cudaInstalled: false,
+  version: '1.30.0',
   installScript: true,
 };
 const tiny = path.join(root, 'test/forward/fixtures/qwen3');
@@ -64,7 +66,7 @@ describe('words', () => {
 
   it('the CUDA steps name the installed version and quote paths; there are none elsewhere', () => {
     const commands = (facts: typeof linux): string =>
-      cudaInstallSteps(facts, '1.30.0')
+      cudaInstallSteps(facts, AGAIN)
         .map(({ command }) => command)
         .join('\n');
     expect(commands(linux)).toContain(
@@ -74,8 +76,8 @@ describe('words', () => {
     expect(bare).toContain('Microsoft.ML.OnnxRuntime.Gpu.Linux/1.30.0');
     expect(bare).toContain(`-d '/it'\\''s/onnxruntime-node/bin/napi-v6/linux/x64'`);
     expect(bare).not.toContain('install.js');
-    expect(cudaInstallSteps({ ...linux, platform: 'darwin' }, '1.30.0')).toEqual([]);
-    expect(cudaInstallSteps({ ...linux, folder: null }, '1.30.0')).toEqual([]);
+    expect(cudaInstallSteps({ ...linux, platform: 'darwin' }, AGAIN)).toEqual([]);
+    expect(cudaInstallSteps({ ...linux, folder: null }, AGAIN)).toEqual([]);
   });
 
   it('the CUDA steps are those of the installed package', () => {

@@ -41,7 +41,8 @@ export const tests = [
       await w.quick.locator('input.input').fill('>MoE: ');
       const command = (text) => w.quickRows.filter({ hasText: text });
       await command('Open the Sample Checkpoint').first().waitFor();
-      assert.equal(await command('Verify Checkpoint').count(), 0, 'Verify is offered in Restricted Mode');
+      for (const name of ['Verify Checkpoint', 'Evaluate Checkpoint', 'Trace Experts', 'Open Playground', 'Run Recipe'])
+        assert.equal(await command(name).count(), 0, `${name} is offered in Restricted Mode`);
       await w.page.keyboard.press('Escape');
 
       await w.menu(RECIPE, 'Preview Plan');
@@ -53,7 +54,10 @@ export const tests = [
       );
       const run = plan.locator('header vscode-button').filter({ hasText: /^Run/ });
       assert.notEqual(await run.getAttribute('disabled'), null, 'Run can be clicked in Restricted Mode');
+      const lab = plan.locator('moe-router-lab vscode-button').filter({ hasText: /^Start/ });
+      assert.notEqual(await lab.getAttribute('disabled'), null, 'the router lab can be started in Restricted Mode');
       assert.equal(w.processes('job.js').length, 0);
+      assert.equal(w.processes('infer.js').length, 0);
       assert.ok(!existsSync(join(w.ws, 'tiny-4x')));
       await w.shot('restricted-plan');
 

@@ -1,4 +1,4 @@
-/** The router lab as the worker serves it: the dense model really runs. */
+/** The router lab and the devices as the worker serves them: models really run. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,8 +7,10 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { portEndpoint } from '../../src/protocol/host.ts';
 import type { Endpoint } from '../../src/protocol/host.ts';
 import { workerLab } from '../../src/protocol/lab.ts';
+import { workerDevices } from '../../src/protocol/worker-eval.ts';
 import { writeSampleCheckpoint } from '../../src/sample/sample.ts';
 import { Checkpoints } from '../../src/worker/checkpoints.ts';
+import { serveDevices } from '../../src/worker/serve-devices.ts';
 import { serveLab } from '../../src/worker/serve-lab.ts';
 import { bundleInfer } from '../infer/entry.ts';
 
@@ -23,7 +25,9 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'moe-lab-'));
   await writeSampleCheckpoint(join(root, 'tiny'));
   channel = new MessageChannel();
-  serveLab(portEndpoint(channel.port2), new Checkpoints());
+  const served = portEndpoint(channel.port2);
+  serveLab(served, new Checkpoints());
+  serveDevices(served);
   host = portEndpoint(channel.port1);
 }, 60_000);
 
@@ -94,5 +98,21 @@ describe('the router lab', () => {
       },
     });
     await expect(running).rejects.toMatchObject({ kind: 'cancelled' });
+  });
+});
+
+describe('devices', () => {
+  it('are tried one after another; the CPU always works', async () => {
+    const seen: string[] = [];
+    const { devices, text, steps } = await host.request(
+      workerDevices,
+      {},
+      { onProgress: ({ what }) => seen.push(what) },
+    );
+    expect(devices[0]).toEqual({ device: 'cpu', available: true, why: null, said: null });
+    expect(devices.map(({ device }) => device)).toEqual(seen);
+    expect(devices.filter(({ available }) => !available).every(({ why }) => why !== null)).toBe(true);
+    expect(text).toMatch(/cpu +CPU +works/);
+    for (const { what } of steps) expect(text).toContain(what);
   });
 });

@@ -1,6 +1,5 @@
 import type { Command } from '../command.ts';
 import { emit } from '../output.ts';
-import { ORT_VERSION } from '../version.ts';
 
 export const devices: Command = {
   spec: {
@@ -20,9 +19,9 @@ export const devices: Command = {
     const states = await probeDevices({ entry: io.inferEntry, signal: io.signal });
     const facts = runtimeFacts(io.inferEntry);
     const works = states.some(({ device, available }) => device === 'cuda' && available);
-    const steps = works ? [] : cudaInstallSteps(facts, ORT_VERSION);
+    const steps = works ? [] : cudaInstallSteps(facts, { what: 'Ask again', command: 'moe devices' });
     const { devicesText } = await import('../../report/devices.ts');
-    await emit(context, { runtime: { version: ORT_VERSION, ...facts }, devices: states, cudaSteps: steps }, () =>
+    await emit(context, { runtime: facts, devices: states, cudaSteps: steps }, () =>
       devicesText(states, steps, context.style),
     );
     return 0;
