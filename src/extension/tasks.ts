@@ -20,6 +20,7 @@ interface MoeTask extends vscode.TaskDefinition {
   readonly out?: unknown;
   readonly overwrite?: unknown;
   readonly sources?: unknown;
+  readonly logits?: unknown;
 }
 
 export function registerTasks(services: Services): vscode.Disposable {
@@ -100,10 +101,17 @@ export async function paramsOf(definition: MoeTask, folder: string | null): Prom
     }
     case 'verify': {
       const sources = Array.isArray(definition.sources) ? definition.sources : [];
+      const logits = definition.logits === true;
+      if (logits && sources.length === 0)
+        throw new MoeError('usage', 'task-field-missing', 'The task asks for logits, but names no source to compare with', {
+          field: 'sources',
+          hint: 'Name the dense checkpoint under "sources", or leave "logits" out.',
+        });
       return {
         kind: 'verify',
         out: absolute(definition.path, 'path'),
         sources: sources.map((source: unknown) => absolute(source, 'sources')),
+        ...(logits ? { logits, device: deviceSetting() } : {}),
       };
     }
     case 'examine':

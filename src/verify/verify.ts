@@ -8,12 +8,14 @@ import { Evaluator, ResolvedLog, SourceSet, throwIfCancelled } from '../evaluate
 import { checkGates } from './gates.ts';
 import type { GateRunner } from '../gates/types.ts';
 import { planContents, sourcesRead } from '../write/contents.ts';
-import { MANIFEST_NAME } from '../write/documents.ts';
+import { configDifference } from '../plan/replay.ts';
+import { CONFIG_NAME, MANIFEST_NAME } from '../write/documents.ts';
 import { readManifest } from '../write/manifest.ts';
 import type { Manifest } from '../write/manifest.ts';
 import { checkSources } from '../write/preconditions.ts';
 import { Progress } from '../write/progress.ts';
 import type { ProgressListener } from '../write/progress.ts';
+import { TOOL_VERSION } from '../write/version.ts';
 import { claimAgainstSource, claimLimits } from './claims.ts';
 import { checkDocuments, checkHeaders, checkPresence } from './files.ts';
 import { Findings } from './problems.ts';
@@ -145,6 +147,7 @@ async function againstSource(
     const equal = await compareWithSource(check, evaluator);
     if (equal) claimAgainstSource(evaluator, layout, findings);
     await checkSourceDigests(check, sources);
+    checkSourceConfig(manifest, checkpoints, findings);
     const resolvedEqual = canonicalJson(evaluator.resolved.toJSON()) === canonicalJson(manifest.resolved);
     if (!resolvedEqual) {
       findings.problem({
@@ -160,6 +163,42 @@ async function againstSource(
     sources.close();
   }
   throwIfCancelled(signal);
+}
+
+/** The same weights under another config (another rope base, say) are another model. */
+function checkSourceConfig(manifest: Manifest, checkpoints: readonly Checkpoint[], findings: Findings): void {
+  const name = 'source config';
+  let difference: ReturnType<typeof configDifference>;
+  try {
+    difference = configDifference(manifest.plan, checkpoints);
+  } catch (error) {
+    if (!(error instanceof MoeError)) throw error;
+    findings.problem({
+      code: 'source-config-changed',
+      message: `The source cannot be planned any more: ${error.message}`,
+      file: CONFIG_NAME,
+    });
+    findings.check(name, false, error.message);
+    return;
+  }
+  if (difference === null) {
+    findings.check(name, true, 'the source’s config still gives the config of the output');
+    return;
+  }
+  const { field, planned = 'absent', now = 'absent' } = difference;
+  const what = `${field} is ${planned} in the output and would be ${now} by the source’s config as it is now`;
+  // Another version may write other fields: that is no fault of the source.
+  if (manifest.toolVersion !== TOOL_VERSION) {
+    findings.check(name, true, `not compared: version ${manifest.toolVersion} made the output`);
+    findings.notProven.push(`That the source’s config is the one that was read at the time: ${what}.`);
+    return;
+  }
+  findings.problem({
+    code: 'source-config-changed',
+    message: `The source’s config was changed since: ${what}.`,
+    file: CONFIG_NAME,
+  });
+  findings.check(name, false, what);
 }
 
 async function checkSourceDigests(

@@ -80,7 +80,10 @@ export const tests = [
         join(ws, '.vscode/tasks.json'),
         JSON.stringify({
           version: '2.0.0',
-          tasks: [{ type: 'moe', action: 'upcycle', recipe: 'six.moe.yaml', out: 'made', label: 'make six' }],
+          tasks: [
+            { type: 'moe', action: 'upcycle', recipe: 'six.moe.yaml', out: 'made', label: 'make six' },
+            { type: 'moe', action: 'verify', path: 'made', sources: ['tiny-llama'], logits: true, label: 'prove six' },
+          ],
         }),
       );
     },
@@ -99,6 +102,12 @@ export const tests = [
         { ms: 60_000 },
       );
       await w.shot('task');
+      const proof = () => JSON.parse(readFileSync(join(w.ws, 'made/moe-manifest.json'), 'utf8')).proof;
+      const before = (await w.until('the proof of the upcycle', proof, Boolean, { ms: 60_000 })).at;
+      await w.command('Tasks: Run Task');
+      await w.pick('prove six');
+      const { ok, at } = await w.until('the proof of the task', proof, (is) => is.at !== before, { ms: 60_000 });
+      assert.ok(ok && at > before);
     },
   },
   {

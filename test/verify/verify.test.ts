@@ -68,6 +68,7 @@ describe('an untouched output', () => {
       'documents',
       'tensors',
       'source',
+      'source config',
       'statistics',
     ]);
     const text = report.proven.join('\n');
@@ -225,6 +226,30 @@ describe('the source', () => {
     expect(report.problems.map(({ code }) => code)).not.toContain('tensor-differs');
     expect(report.problems.map(({ code }) => code)).toContain('source-differs');
     expect(report.problems.find(({ code }) => code === 'source-changed')?.tensor).toBe(tensor.name);
+  });
+
+  it('whose config was changed since is another model, though its weights are the same', async () => {
+    const folder = join(newFolder(), 'dense');
+    cpSync(dense, folder, { recursive: true });
+    const file = join(folder, 'config.json');
+    const config = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+    const change = async (fields: Record<string, unknown>) => {
+      writeFileSync(file, JSON.stringify({ ...config, ...fields }));
+      return verifyOutput(out, { sources: [await openCheckpoint(folder)] });
+    };
+    expect((await change({})).ok).toBe(true);
+    const report = await change({ rms_norm_eps: 0.5 });
+    expect(report.ok).toBe(false);
+    expect(report.problems).toEqual([
+      {
+        code: 'source-config-changed',
+        message: expect.stringMatching(/rms_norm_eps is .* in the output and would be 0\.5/) as string,
+        file: 'config.json',
+      },
+    ]);
+    // What no tensor's shape tells, but the planner refuses.
+    const odd = await change({ model_type: 'qwen3' });
+    expect(odd.problems.map(({ code }) => code)).toEqual(['source-config-changed']);
   });
 
   it('that is another model is refused', async () => {
