@@ -10,12 +10,22 @@ import { scanGgufHeader } from '../gguf/header.ts';
 import type { GgufScan } from '../gguf/header.ts';
 import { mapTensors } from '../gguf/names.ts';
 import type { GgufSource } from '../gguf/names.ts';
+import { openGgufModel, partCount } from '../gguf/split.ts';
 import { tokenizerFromGguf } from '../gguf/tokenizer.ts';
 import type { GgufNote } from '../gguf/types.ts';
 import { isDtype } from 'safetensors-js';
 import { parseConfig } from './json-file.ts';
 import { MAX_NAMES, listed, namesDetail, problemOf, throwIfAborted } from './errors.ts';
-import type { Checkpoint, GgmlDtype, GgufAlias, Problem, Sidecar, SourceTensor, StorageDtype } from './types.ts';
+import type {
+  Checkpoint,
+  CheckpointFile,
+  GgmlDtype,
+  GgufAlias,
+  Problem,
+  Sidecar,
+  SourceTensor,
+  StorageDtype,
+} from './types.ts';
 import { counted } from '../common/words.ts';
 
 const GGML_NAMES: ReadonlySet<string> = new Set<GgmlDtype>([
@@ -59,20 +69,25 @@ export async function openGguf(
 ): Promise<Checkpoint> {
   throwIfAborted(options.signal);
   const name = basename(file);
-  const scan = scanGgufHeader(file);
-  if (scan.error !== undefined && options.lenient !== true) throw withTensors(scan.error, scan);
-  const problems: Problem[] = scan.notes.map((note) => problemOfNote(note, name));
-  if (scan.error !== undefined) problems.push(problemOf(scan.error, name));
+  const opened = scanGgufHeader(file);
+  if (opened.error !== undefined && options.lenient !== true) throw withTensors(opened.error, opened);
+  const problems: Problem[] = [];
+  const scan = wholeModel(file, opened, options.lenient === true, problems);
+  problems.push(...scan.notes.map((note) => problemOfNote(note, name)));
+  if (opened.error !== undefined) problems.push(problemOf(opened.error, name));
   const tensors = new Map<string, SourceTensor>();
   for (const tensor of scan.tensors.values()) {
     const dtype = tensor.ggmlType.name;
     if (!isStorageDtype(dtype)) continue;
     const { shape, offset, bytes } = tensor;
-    tensors.set(tensor.name, { name: tensor.name, dtype, shape, file: name, begin: offset, bytes });
+    tensors.set(tensor.name, { name: tensor.name, dtype, shape, file: basename(tensor.file), begin: offset, bytes });
   }
   const mapped = mapNames(scan, problems);
   const { config, sidecars } = rebuild(scan, problems);
-  const state = scan.error === undefined ? 'ok' : 'unreadable';
+  const state = opened.error === undefined ? 'ok' : 'unreadable';
+  const files: CheckpointFile[] = [];
+  for (const part of scan.files)
+    files.push({ name: basename(part), path: realpathSync(part), bytes: (await stat(part)).size, state });
   return {
     path,
     root: dirname(file),
@@ -81,12 +96,31 @@ export async function openGguf(
     tensors,
     aliases: new Map(),
     gguf: mapped,
-    files: [{ name, path: realpathSync(file), bytes: (await stat(file)).size, state }],
+    files,
     index: null,
     sidecars,
     problems,
     planOnly: false,
   };
+}
+
+/** A scan with the files that it stands for: all parts of a model that was cut, whichever was opened. */
+function wholeModel(
+  file: string,
+  opened: GgufScan,
+  lenient: boolean,
+  problems: Problem[],
+): GgufScan & { readonly files: readonly string[] } {
+  const alone = { ...opened, files: [file] };
+  if (opened.error !== undefined || partCount(opened) === 1) return alone;
+  try {
+    const { parts, ...model } = openGgufModel(file);
+    return { ...model, declared: opened.declared, files: parts.map(({ path }) => path) };
+  } catch (error) {
+    if (!(error instanceof MoeError) || !lenient) throw error;
+    problems.push(problemOf(error, basename(file)));
+    return alone;
+  }
 }
 
 /** What was parsed before the fault is kept in the error. */

@@ -1,7 +1,9 @@
 /** A checkpoint seen by the names and parts that a comparison needs. */
+import { join } from 'node:path';
 import { RangeReader } from '../checkpoint/read.ts';
 import type { Checkpoint, SourceTensor, StorageDtype } from '../checkpoint/types.ts';
 import { scanGgufHeader } from '../gguf/header.ts';
+import { openGgufModel } from '../gguf/split.ts';
 import { mapTensors } from '../gguf/names.ts';
 import type { GgufSource } from '../gguf/names.ts';
 import { summariseExperts } from '../inspect/experts.ts';
@@ -90,7 +92,10 @@ export class Model {
 
 function sourcesOf(cp: Checkpoint): ReadonlyMap<string, GgufSource> {
   if (cp.gguf === null || cp.gguf.size === 0) return new Map();
-  return mapTensors(scanGgufHeader(cp.files[0]?.path ?? cp.path)).sources;
+  // Of a model that was cut, all parts; its parts are found by their names, not by what links lead to.
+  const [file] = cp.files;
+  if (file !== undefined && cp.files.length > 1) return mapTensors(openGgufModel(join(cp.root, file.name))).sources;
+  return mapTensors(scanGgufHeader(file?.path ?? cp.path)).sources;
 }
 
 type Key = number | 'dense' | 'shared';

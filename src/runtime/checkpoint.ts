@@ -5,9 +5,9 @@ import * as path from 'node:path';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { MoeError, grouped, messageOf, systemCodeOf } from '../common/errors.ts';
 import type { JsonObject } from '../common/json.ts';
-import { readGgufHeader } from '../gguf/header.ts';
 import { mapTensors, requireComplete } from '../gguf/names.ts';
 import type { GgufSource } from '../gguf/names.ts';
+import { openGgufModel } from '../gguf/split.ts';
 import { readSource, rowCount, rowLength } from '../gguf/tensor-data.ts';
 import type { WeightEntry, WeightSource } from '../model/weights.ts';
 
@@ -72,13 +72,14 @@ function sourceWith(entries: ReadonlyMap<string, WeightEntry>, aliases: Readonly
 function ggufWeights(checkpoint: Checkpoint, options: WeightsOptions): Omit<RunnableWeights, 'config'> {
   const [file] = checkpoint.files;
   if (file === undefined) throw new MoeError('internal', 'gguf-without-file', `${checkpoint.path} lists no file.`);
-  const header = readGgufHeader(file.path);
+  // By its own name, not its real path: the parts of a cut model are found by their names.
+  const header = openGgufModel(path.join(checkpoint.root, file.name));
   const mapping = mapTensors(header);
   requireComplete(header, mapping);
   const entries = new Map<string, WeightEntry>();
   const converted: GgufSource[] = [];
   for (const source of mapping.sources.values()) {
-    const entry = inPlace(source, file.path);
+    const entry = inPlace(source);
     if (entry === null) converted.push(source);
     else entries.set(source.name, entry);
   }
@@ -91,14 +92,17 @@ function ggufWeights(checkpoint: Checkpoint, options: WeightsOptions): Omit<Runn
       { file: file.path, hint: 'Name a folder for the cache.' },
     );
   }
-  const cacheFile = cacheName(options.cacheFolder, file.path);
+  const cacheFile = cacheName(
+    options.cacheFolder,
+    checkpoint.files.map((part) => part.path),
+  );
   for (const [name, entry] of cacheEntries(cacheFile, converted)) entries.set(name, entry);
   fillCache(cacheFile, converted, options);
   return { source: sourceWith(entries, new Map()), cacheFile };
 }
 
 /** A stored tensor that already is the Hugging Face one: float, whole rows, untouched. */
-function inPlace(source: GgufSource, file: string): WeightEntry | null {
+function inPlace(source: GgufSource): WeightEntry | null {
   const [piece, ...others] = source.pieces;
   if (piece === undefined || others.length > 0 || piece.transform.kind !== 'none') return null;
   const { tensor } = piece;
@@ -109,14 +113,25 @@ function inPlace(source: GgufSource, file: string): WeightEntry | null {
   return {
     dtype: tensor.ggmlType.name,
     shape: source.shape,
-    data: { kind: 'file', file, offset: tensor.offset + piece.begin * length * width, bytes },
+    data: {
+      kind: 'file',
+      file: fs.realpathSync(tensor.file),
+      offset: tensor.offset + piece.begin * length * width,
+      bytes,
+    },
   };
 }
 
-/** Named by the file and its state, so that a changed file gets a new cache. */
-function cacheName(folder: string, file: string): string {
-  const { size, mtimeMs } = fs.statSync(file);
-  const digest = createHash('sha256').update(`${file}\0${size}\0${mtimeMs}\0f32-1`).digest('hex').slice(0, 32);
+/** Named by the files and their state, so that a changed file gets a new cache. */
+function cacheName(folder: string, files: readonly string[]): string {
+  const states = files.map((file) => {
+    const { size, mtimeMs } = fs.statSync(file);
+    return `${file}\0${size}\0${mtimeMs}\0`;
+  });
+  const digest = createHash('sha256')
+    .update(`${states.join('')}f32-1`)
+    .digest('hex')
+    .slice(0, 32);
   return path.join(folder, `gguf-${digest}.f32`);
 }
 

@@ -1,4 +1,4 @@
-import { truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -7,6 +7,8 @@ import { RangeReader } from '../../src/checkpoint/read.ts';
 import { diffCheckpoints } from '../../src/diff/index.ts';
 import { doctor } from '../../src/doctor/index.ts';
 import { inspectCheckpoint } from '../../src/inspect/index.ts';
+import type { WeightSource } from '../../src/model/weights.ts';
+import { weightsOf } from '../../src/runtime/checkpoint.ts';
 import { TINY_CONFIG, codes, failure, problem, temporaryFolder, tinyDense, writeJson, writeModel } from './files.ts';
 
 const MODELS = join(import.meta.dirname, '../gguf/fixtures/models');
@@ -30,6 +32,45 @@ function bigVocabulary(tokens: number, more: Readonly<Record<string, string>> = 
   const head = Buffer.concat([Buffer.from('GGUF'), u32(3), u64(1), u64(pairs.length), ...pairs.flat(), ...tensor]);
   const padding = Buffer.alloc((32 - (head.length % 32)) % 32);
   return Buffer.concat([head, padding, Buffer.from(Float32Array.from({ length: 32 }, (_, i) => i).buffer)]);
+}
+
+const partOf3 = (i: number): string => `split-0000${String(i)}-of-00003.gguf`;
+
+describe('a GGUF that was cut into parts', () => {
+  it('is one checkpoint, whichever part or folder is named', async () => {
+    const whole = await openCheckpoint(join(MODELS, 'llama.gguf'));
+    const folder = temporaryFolder();
+    for (const i of [1, 2, 3]) copyFileSync(join(MODELS, partOf3(i)), join(folder, partOf3(i)));
+    for (const path of [folder, join(folder, partOf3(1)), join(folder, partOf3(3))]) {
+      const cp = await openCheckpoint(path);
+      expect(cp.files.map(({ name }) => name)).toEqual([1, 2, 3].map(partOf3));
+      expect([...cp.tensors.keys()].sort()).toEqual([...whole.tensors.keys()].sort());
+      expect([...(cp.gguf?.keys() ?? [])].sort()).toEqual([...(whole.gguf?.keys() ?? [])].sort());
+      expect(cp.config).toEqual(whole.config);
+      const facts = (report: Awaited<ReturnType<typeof inspectCheckpoint>>) => [report.parameters, report.bytes];
+      expect(facts(await inspectCheckpoint(cp))).toEqual(facts(await inspectCheckpoint(whole)));
+      // Values, through both readers.
+      expect((await diffCheckpoints(whole, cp)).identical).toBe(true);
+      const [a, b] = [whole, cp].map((one) => weightsOf(one, { cacheFolder: folder }).source);
+      for (const name of a?.names() ?? []) expect(valuesOf(b, name)).toEqual(valuesOf(a, name));
+    }
+  });
+
+  it('with a part missing is refused by its name; leniently, what is there is shown', async () => {
+    const folder = temporaryFolder();
+    for (const i of [1, 3]) copyFileSync(join(MODELS, partOf3(i)), join(folder, partOf3(i)));
+    const file = join(folder, partOf3(1));
+    expect(await failure(() => openCheckpoint(file))).toMatchObject({ code: 'gguf-split-missing' });
+    const cp = await openCheckpoint(file, { lenient: true });
+    expect(codes(cp.problems)).toContain('gguf-split-missing');
+    expect(cp.files).toHaveLength(1);
+  });
+});
+
+function valuesOf(source: WeightSource | undefined, name: string): Buffer {
+  const data = source?.get(name)?.data;
+  if (data?.kind !== 'file') throw new Error(name);
+  return readFileSync(data.file).subarray(data.offset, data.offset + data.bytes);
 }
 
 describe('GGUF as a checkpoint', () => {
