@@ -148,6 +148,17 @@ export const tests = [
         (text) => text.includes('safe_open'),
       );
       assert.ok(python.includes('model.norm.weight'), python);
+      await w.command('MoE: Copy Diagnostics');
+      const diagnostics = JSON.parse(
+        await w.until(
+          'diagnostics in the clipboard',
+          () => w.page.evaluate(() => navigator.clipboard.readText()),
+          (text) => text.startsWith('{'),
+        ),
+      );
+      assert.equal(diagnostics.trusted, true);
+      assert.equal(diagnostics.checkpoint.status, 'ready');
+      assert.ok(diagnostics.worker.rssBytes > 0, JSON.stringify(diagnostics.worker));
       await w.zoomed('viewer-inspector-200');
       await accessible(w, view, 'tensors');
     },

@@ -557,7 +557,18 @@ if (only.includes('planner')) {
     await lab.locator('select').first().selectOption('typed');
     await lab.locator('textarea').fill('slow');
     await lab.locator('vscode-button', { hasText: 'Start' }).click();
-    await lab.locator('moe-progress').waitFor();
+    const fill = lab.locator('moe-progress .fill');
+    await fill.waitFor();
+    const motion = () =>
+      fill.evaluate((bar) => `${getComputedStyle(bar).transitionDuration} ${getComputedStyle(bar).animationDuration}`);
+    check(`${name}: bars move`, (await motion()).startsWith('0.2s'), await motion());
+    await tab.emulateMedia({ reducedMotion: 'reduce' });
+    check(
+      `${name}: and do not where motion is to be reduced`,
+      /^0s|^1e-0\d+s|^0\.00\d*s/.test(await motion()),
+      await motion(),
+    );
+    await tab.emulateMedia({ reducedMotion: 'no-preference' });
     await lab.locator('vscode-button', { hasText: 'Cancel' }).click();
     await lab.locator('vscode-button', { hasText: 'Start' }).waitFor();
     check(`${name}: cancelled, the results before stay`, (await lab.locator('table').count()) > 0);
