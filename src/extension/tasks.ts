@@ -103,10 +103,15 @@ export async function paramsOf(definition: MoeTask, folder: string | null): Prom
       const sources = Array.isArray(definition.sources) ? definition.sources : [];
       const logits = definition.logits === true;
       if (logits && sources.length === 0)
-        throw new MoeError('usage', 'task-field-missing', 'The task asks for logits, but names no source to compare with', {
-          field: 'sources',
-          hint: 'Name the dense checkpoint under "sources", or leave "logits" out.',
-        });
+        throw new MoeError(
+          'usage',
+          'task-field-missing',
+          'The task asks for logits, but names no source to compare with',
+          {
+            field: 'sources',
+            hint: 'Name the dense checkpoint under "sources", or leave "logits" out.',
+          },
+        );
       return {
         kind: 'verify',
         out: absolute(definition.path, 'path'),

@@ -2,7 +2,8 @@
 import { InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
 import { MoeError, messageOf } from '../common/errors.ts';
 import type { Device } from '../devices/devices.ts';
-import type { GraphBuilder } from '../onnx/builder.ts';
+import type { GraphBuilder, Value } from '../onnx/builder.ts';
+import { shapeText } from '../onnx/dims.ts';
 
 export interface SessionSettings {
   /** Folder that external weights are relative to. */
@@ -31,6 +32,7 @@ export class Session {
   private constructor(
     private readonly session: InferenceSession,
     private readonly device: Device,
+    private readonly inputs: readonly Value[],
   ) {}
 
   /** Creates a session from a finished graph. Throws a MoeError `session-failed` with ONNX Runtime's words. */
@@ -48,7 +50,7 @@ export class Session {
         },
       );
     try {
-      return new Session(await InferenceSession.create(graph.serialize(), options), device);
+      return new Session(await InferenceSession.create(graph.serialize(), options), device, [...graph.inputs]);
     } catch (error) {
       throw new MoeError(
         'internal',
@@ -66,6 +68,7 @@ export class Session {
 
   /** Runs the graph; `fetch` names the outputs wanted. Inputs are borrowed, outputs are copies. */
   async run(feeds: Feeds, fetch: readonly string[]): Promise<Results> {
+    checkFeeds(this.inputs, feeds);
     try {
       const results = await this.session.run(feeds, fetch);
       return new Map(Object.entries(results));
@@ -84,6 +87,28 @@ export class Session {
   async release(): Promise<void> {
     await this.session.release();
   }
+}
+
+/**
+ * Throws `bad-input` where a feed is not what the graph wants. ONNX Runtime's own words do not always name the input, and what
+ * its binding throws for some inputs an Electron host cannot catch (microsoft/vscode#115185).
+ */
+function checkFeeds(inputs: readonly Value[], feeds: Feeds): void {
+  const refuse = (name: string, what: string): MoeError =>
+    new MoeError('internal', 'bad-input', `Input "${name}" of the graph ${what}.`, { field: name });
+  for (const { name, type, shape } of inputs) {
+    const feed = feeds[name];
+    const wanted = `${type} ${shapeText(shape)}`;
+    if (feed === undefined) throw refuse(name, `is missing; it wants ${wanted}`);
+    const fits =
+      feed.type === type &&
+      feed.dims.length === shape.length &&
+      shape.every((dim, axis) => typeof dim === 'string' || dim === feed.dims[axis]);
+    if (!fits) throw refuse(name, `got ${feed.type} ${shapeText(feed.dims)}; it wants ${wanted}`);
+  }
+  const known = new Set(inputs.map(({ name }) => name));
+  const extra = Object.keys(feeds).find((name) => !known.has(name));
+  if (extra !== undefined) throw refuse(extra, 'does not exist');
 }
 
 /** What to do about a failure on a device other than the CPU. */

@@ -43,8 +43,14 @@ afterEach(async () => {
 // Processes start slowly on a busy machine.
 vi.setConfig({ testTimeout: 120_000 });
 
-async function open(): Promise<JobService> {
-  const service = await JobService.open({ folder: newPath('storage'), entry, tellMs: 5, store: { pollMs: 30 } });
+async function open(concurrency = 1): Promise<JobService> {
+  const service = await JobService.open({
+    folder: newPath('storage'),
+    entry,
+    tellMs: 5,
+    store: { pollMs: 30 },
+    concurrency,
+  });
   services.push(service);
   service.start();
   return service;
@@ -170,6 +176,50 @@ describe('an evaluation job', () => {
     const ended = await service.ended(id);
     expect(ended).toMatchObject({ status: 'failed', resumable: true, error: { code: 'job-killed' } });
     expect(ended.error?.message).toContain('The model process was killed (SIGKILL)');
+  });
+});
+
+describe('field cases', () => {
+  const alive = (pid: number): boolean => existsSync(`/proc/${String(pid)}`);
+
+  it.skipIf(process.platform !== 'linux')(
+    'G6-06: ten evaluations in a row are ten processes that end; their parent does not grow',
+    async () => {
+      const service = await open();
+      const pids = new Set<number>();
+      service.onDidChange(() => {
+        for (const { usage } of service.list()) if (usage !== null) pids.add(usage.pid);
+      });
+      const one = async (): Promise<void> => {
+        const { id } = await service.add(params(moe, { limit: 1 }));
+        expect(await service.ended(id)).toMatchObject({ status: 'done' });
+      };
+      await one();
+      const before = process.memoryUsage().rss;
+      for (let i = 0; i < 10; i++) await one();
+      // The fault that was reported grew by 670 MB.
+      expect(process.memoryUsage().rss - before).toBeLessThan(80e6);
+      expect(pids.size).toBeGreaterThanOrEqual(8);
+      expect([...pids].filter(alive)).toEqual([]);
+    },
+  );
+
+  it('G6-07: two at once; one is cancelled and started again, the other goes on', async () => {
+    const service = await open(2);
+    const many = newPath('two');
+    mkdirSync(many);
+    const row = (i: number): string =>
+      JSON.stringify({ query: `Cow ${String(i)} `.repeat(12), choices: [`a${String(i)}`, `b ${String(i)}`], gold: 0 });
+    writeFileSync(join(many, 'copa_validation.jsonl'), Array.from({ length: 450 }, (_, i) => `${row(i)}\n`).join(''));
+    const [a, b] = [await service.add(params(moe, { data: many })), await service.add(params(dense, { data: many }))];
+    const [first] = [await scoring(service, a.id), await scoring(service, b.id)];
+    expect(await service.cancel(a.id)).toBe(true);
+    expect(await service.ended(a.id)).toMatchObject({ status: 'cancelled', resumable: true });
+    expect(service.get(b.id)?.ended).toBeNull();
+    if (process.platform === 'linux') expect(alive(first.usage?.pid ?? 0)).toBe(false);
+    const again = await service.resume(a.id);
+    expect(await service.ended(again.id)).toMatchObject({ status: 'done' });
+    expect(await service.ended(b.id)).toMatchObject({ status: 'done' });
   });
 });
 

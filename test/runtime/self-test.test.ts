@@ -18,10 +18,9 @@ describe('the runtime', () => {
     const g = new GraphBuilder('g');
     g.output('y', g.emit1('Neg', [g.input('x', 'float32', [2])], { type: 'float32', shape: [2] }));
     const session = await Session.create(g, { folder: null, weights: 'stored' });
-    await expect(session.run({ x: floats(new Float32Array(3), [3]) }, ['y'])).rejects.toMatchObject({
+    await expect(session.run({ x: floats(Float32Array.of(1, 2), [2]) }, ['nosuch'])).rejects.toMatchObject({
       code: 'run-failed',
     });
-    await expect(session.run({}, ['y'])).rejects.toMatchObject({ code: 'run-failed' });
     const results = await session.run({ x: floats(Float32Array.from([1, -2]), [2]) }, ['y']);
     expect(floatData(results.get('y'), 'y')).toEqual(Float32Array.from([-1, 2]));
     expect(() => integerData(results.get('y'), 'y')).toThrow(
