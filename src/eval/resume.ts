@@ -4,7 +4,7 @@
  * the statistics would lack it.
  */
 import { createHash } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import * as z from 'zod/mini';
 import { MoeError } from '../common/errors.ts';
 import type { JournalIdentity, JournalMark } from './journal.ts';
@@ -15,6 +15,8 @@ import { traceStateTag } from './trace-state.ts';
 /** Time to the first save; each pause is twice the one before, up to the longest. */
 const FIRST_SAVE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
+/** A journal that was written to so long after the last save was gone on with by runs that gathered nothing: it is not cut. */
+const SAME_RUN_MS = 600_000;
 /** Saving takes at most this share of the time. */
 const SHARE = 0.05;
 
@@ -62,6 +64,8 @@ async function restore(
   const tag = await traceStateTag(store.file);
   const saved = tag === null ? undefined : parse(tag);
   if (saved?.scope !== scope || !(await Journal.holds(path, saved))) return undefined;
+  const [journal, state] = await Promise.all([stat(path), stat(store.file)]);
+  if (journal.size > saved.bytes && journal.mtimeMs - state.mtimeMs > SAME_RUN_MS) return undefined;
   try {
     await store.load();
     return saved;

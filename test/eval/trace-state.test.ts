@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -195,6 +195,16 @@ describe('an interrupted evaluation', () => {
     const run = await evaluate(lost);
     expect(run.resumed).toBeGreaterThan(0);
     expect(run.untraced).toBe(run.resumed);
+    // What was finished long after the last save, by a run that gathered nothing, is not thrown away for their sake.
+    await rm(join(dir, 'journal'));
+    await expect(evaluate(fresh(4))).rejects.toThrow('lost power');
+    const old = new Date(Date.now() - 3_600_000);
+    await appendFile(join(dir, 'journal'), `${JSON.stringify({ k: '0'.repeat(32), ll: -1, g: 0 })}\n`);
+    await utimes(join(dir, 'traces'), old, old);
+    const kept = await evaluate(fresh());
+    expect(kept.resumed).toBeGreaterThan(0);
+    expect(kept.untraced).toBe(kept.resumed);
+    expect(await readFile(join(dir, 'journal'), 'utf8')).toContain('0'.repeat(32));
     // Statistics of other tasks are not mixed in.
     await rm(join(dir, 'journal'));
     await evaluate(fresh(), ['piqa']);
