@@ -24,6 +24,7 @@ const PICTURES = [
   'compare-experts',
   'sidebar',
   'evaluate-compare',
+  'router-lab',
   'playground',
 ];
 

@@ -356,6 +356,9 @@ class Workbench {
   }
 
   async shot(name) {
+    // Icons are letters of a font, which may still be on its way.
+    const fonts = (frame) => frame.evaluate(() => document.fonts.ready.then(() => null)).catch(() => null);
+    await Promise.all(this.page.frames().map(fonts));
     return this.#keep(name, await this.page.screenshot());
   }
 
