@@ -189,6 +189,25 @@ describe('the model process', () => {
     expect(() => process.kill(child.pid ?? 0, 0)).toThrow();
   });
 
+  it.skipIf(process.platform === 'win32')(
+    'crashing at its start, it is started once more without the arena, and says so',
+    async () => {
+      const trapped = path.join(path.dirname(inferEntry), 'trapped.js');
+      const crash = "process.kill(process.pid, 'SIGTRAP'); setInterval(() => undefined, 1000);";
+      fs.writeFileSync(trapped, `if (process.env.MOE_WITHOUT_ARENA !== '1') { ${crash} } else require('./infer.js');`);
+      const child = new InferProcess({ entry: trapped });
+      const model = await child.open(folder, settings);
+      expect(model.facts.notes.at(-1)).toMatch(/crashed \(SIGTRAP\).*started again with the plain allocator/);
+      expect((await model.top([1], 1)).length).toBe(1);
+      await child.close();
+      // One that crashes either way is not started for ever.
+      fs.writeFileSync(trapped, crash);
+      const broken = new InferProcess({ entry: trapped });
+      await expect(broken.open(folder, settings)).rejects.toMatchObject({ code: 'job-crashed' });
+      await broken.close();
+    },
+  );
+
   it('a program that cannot start is explained with its last words', async () => {
     const broken = path.join(path.dirname(inferEntry), 'broken.js');
     fs.writeFileSync(broken, "throw new Error('cannot find the native library');");
