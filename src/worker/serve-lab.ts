@@ -59,7 +59,7 @@ export function serveLab(endpoint: Endpoint, checkpoints: Checkpoints): void {
         },
       });
       const { maxPositions } = model.facts;
-      const { tokens, windows } = labWindows((text) => tokenizer.encode(text), words, limit, maxPositions);
+      const { tokens, whole, windows } = labWindows((text) => tokenizer.encode(text), words, limit, maxPositions);
       if (windows.length === 0)
         throw new MoeError('usage', 'no-tokens', 'The text has no tokens, so there is nothing to run');
       const report = await routerLab(
@@ -81,7 +81,7 @@ export function serveLab(endpoint: Endpoint, checkpoints: Checkpoints): void {
       );
       return viewOf(report, {
         hash: buildPlan(recipe, sources).hash,
-        texts: texts.map(({ name }, i) => ({ name, tokens: tokens[i] ?? 0, whole: (tokens[i] ?? 0) < limit })),
+        texts: texts.map(({ name }, i) => ({ name, tokens: tokens[i] ?? 0, whole: whole[i] ?? true })),
         device,
         seconds: (performance.now() - started) / 1000,
         notes: note === null ? [] : [note],

@@ -24,16 +24,15 @@ const field = (value: JsonValue, max: number | null = 2, disabled: string | null
 
 describe('prompts in a text box', () => {
   it('come back as they were, line breaks and backslashes too', () => {
-    const trimmed = fc
-      .string({ unit: 'grapheme' })
-      .filter((one) => one.trim() === one && one !== '' && !/\r/.test(one));
+    // Spaces at the ends are tokens too; only a prompt of nothing but space has no line.
+    const some = fc.string({ unit: 'grapheme' }).filter((one) => one.trim() !== '' && !/\r/.test(one));
     fc.assert(
-      fc.property(fc.array(trimmed), (prompts) => {
+      fc.property(fc.array(some), (prompts) => {
         expect(promptsIn(linesOf(prompts))).toEqual(prompts);
       }),
     );
     expect(linesOf(['one\ntwo', 'a\\n'])).toBe('one\\ntwo\na\\\\n');
-    expect(promptsIn(' a \r\n\n b\n')).toEqual(['a', 'b']);
+    expect(promptsIn(' a \r\n\n  \nQuestion: \n')).toEqual([' a ', 'Question: ']);
   });
 
   it('are read leniently, with a box for the next expert while there is room', () => {

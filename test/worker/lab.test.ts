@@ -75,6 +75,14 @@ describe('the router lab', () => {
     const report = await host.request(workerLab, ask(recipe, { file }, 100));
     expect(report.texts).toEqual([{ name: 'words', tokens: 100, whole: false }]);
     expect(report.results.map(({ init }) => init)).toContain('cheap_embed');
+    // As many as the text has: nothing was left out.
+    const exact = await host.request(workerLab, ask('base: tiny\nexperts: 2\n', { text: 'word' }, 4096));
+    const all = await host.request(workerLab, ask('base: tiny\nexperts: 2\n', { text: 'word' }, exact.tokens));
+    expect(all.texts).toEqual([{ name: 'words', tokens: exact.tokens, whole: true }]);
+    // Prompts for some experts only are no prompt gate, and no fault of the other starts.
+    const some = recipe.replace('experts: 2', 'experts: 4').replace('init: hidden', 'init: normal');
+    const without = await host.request(workerLab, ask(some, { file }, 50));
+    expect(without.results.map(({ init }) => init)).toEqual(['normal', 'uniform', 'orthogonal', 'zero']);
   });
 
   it('says what is wrong, and can be cancelled', async () => {

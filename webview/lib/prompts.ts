@@ -20,7 +20,7 @@ function texts(value: unknown): string[] {
   return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
 }
 
-/** One prompt a line; line breaks inside one are written \n. */
+/** One prompt a line, spaces at its ends included; line breaks inside one are written \n. */
 export function linesOf(prompts: readonly string[]): string {
   return prompts.map((one) => one.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')).join('\n');
 }
@@ -28,8 +28,8 @@ export function linesOf(prompts: readonly string[]): string {
 export function promptsIn(lines: string): string[] {
   return lines
     .split(/\r?\n/u)
-    .map((line) => line.trim().replaceAll(/\\(.)/gu, (_, c: string) => (c === 'n' ? '\n' : c)))
-    .filter((one) => one !== '');
+    .filter((line) => line.trim() !== '')
+    .map((line) => line.replaceAll(/\\(.)/gu, (_, c: string) => (c === 'n' ? '\n' : c)));
 }
 
 /** Boxes to show: what is there, and an empty one while experts are left without prompts. */
