@@ -1,4 +1,5 @@
 /** Files that are written whole or not at all. */
+import { randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 
 /**
@@ -7,7 +8,8 @@ import { open, rename, rm } from 'node:fs/promises';
  * nothing left behind.
  */
 export async function writeWhole(path: string, text: string | Uint8Array | Iterable<string>): Promise<number> {
-  const temporary = `${path}.${String(process.pid)}.tmp`;
+  // Numbers of processes come again, in containers soon: what a killed one left must not be in the way.
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   const handle = await open(temporary, 'wx');
   let bytes = 0;
   try {

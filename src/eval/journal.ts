@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { open, readFile } from 'node:fs/promises';
+import { open, readFile, truncate } from 'node:fs/promises';
 import { MoeError, systemCodeOf } from '../common/errors.ts';
 import type { ScoreResult } from './scorer.ts';
 
@@ -71,17 +71,18 @@ export class Journal {
     if (unfinished !== '') broken++;
     if (broken > 0) notes.push(`${path}: ${broken} unreadable lines skipped; their requests are run again`);
     if (known.size > 0) notes.push(`${path}: ${known.size} finished requests found`);
-    const file = await open(path, 'a');
-    if (until !== undefined) await file.truncate(until.bytes);
+    // Cut by its path: what is open for appending alone cannot be cut on Windows.
+    if (until !== undefined) await truncate(path, until.bytes);
     let [content, added] = [text, ''];
     if (lines.length === 0) {
       // Nothing but a torn first line at most: start over.
-      await file.truncate(0);
+      if (text !== '') await truncate(path, 0);
       content = '';
       added = `${JSON.stringify({ kind: KIND, version: VERSION, ...identity })}\n`;
     } else if (unfinished !== '') {
       added = '\n';
     }
+    const file = await open(path, 'a');
     if (added !== '') await file.appendFile(added);
     return new Journal(file, known, notes, content + added);
   }

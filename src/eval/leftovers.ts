@@ -15,11 +15,18 @@ export function traceStateOf(journal: string): string {
   return `${journal}.traces`;
 }
 
+/** Takes away what killed processes left of saved statistics. */
+export async function removeHalves(traces: string): Promise<void> {
+  const names = await readdir(dirname(traces)).catch(() => []);
+  for (const name of names)
+    if (name.startsWith(`${basename(traces)}.`) && name.endsWith('.tmp'))
+      await rm(join(dirname(traces), name), { force: true });
+}
+
 /** Takes away what is kept for `out`, half-written files of a killed process included. */
 export async function removeLeftovers(out: string): Promise<void> {
   const journal = journalOf(out);
-  const traces = basename(traceStateOf(journal));
-  const names = await readdir(dirname(out)).catch(() => []);
-  const kept = names.filter((name) => name === traces || (name.startsWith(`${traces}.`) && name.endsWith('.tmp')));
-  for (const name of [basename(journal), ...kept]) await rm(join(dirname(out), name), { force: true });
+  const traces = traceStateOf(journal);
+  for (const file of [journal, traces]) await rm(file, { force: true });
+  await removeHalves(traces);
 }

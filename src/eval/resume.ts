@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { rm, stat } from 'node:fs/promises';
 import * as z from 'zod/mini';
 import { MoeError } from '../common/errors.ts';
+import { removeHalves } from './leftovers.ts';
 import type { JournalIdentity, JournalMark } from './journal.ts';
 import { Journal } from './journal.ts';
 import type { TraceStore } from './scorer.ts';
@@ -37,21 +38,27 @@ export async function openResumable(
   path: string,
   identity: JournalIdentity,
   store: TraceStore | undefined,
-  scope: unknown,
+  scope: () => unknown,
   now: () => number,
 ): Promise<Resumed> {
   if (store === undefined)
     return { journal: await Journal.open(path, identity), traces: null, restored: false, notes: [] };
   const digest = createHash('sha256')
-    .update(JSON.stringify([identity, scope]))
+    .update(JSON.stringify([identity, scope()]))
     .digest('hex');
   const notes: string[] = [];
   const mark = await restore(path, store, digest, notes);
   const journal = await Journal.open(path, identity, mark);
   const whole = mark !== undefined || journal.size === 0;
   const traces = whole ? new TraceSaver(store, digest, now) : null;
-  // At once: a journal without statistics beside it would be taken for one that never had any.
-  await (traces === null ? rm(store.file, { force: true }) : traces.save(journal));
+  try {
+    await removeHalves(store.file);
+    // At once: a journal without statistics beside it would be taken for one that never had any.
+    await (traces === null ? rm(store.file, { force: true }) : traces.save(journal));
+  } catch (error) {
+    await journal.close();
+    throw error;
+  }
   return { journal, traces, restored: mark !== undefined, notes };
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { DataSource } from './data/store.ts';
 import { DataStore } from './data/store.ts';
 import type { RuleProfile } from './encode.ts';
@@ -62,7 +63,7 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
   const resumable =
     options.journal === undefined
       ? undefined
-      : await openResumable(options.journal, identity, options.traces, scopeOf(built, options), now);
+      : await openResumable(options.journal, identity, options.traces, () => scopeOf(built, options), now);
   const journal = resumable?.journal;
   const saver = resumable?.traces ?? undefined;
   try {
@@ -145,7 +146,14 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
 /** What decides which tokens are counted for what: statistics of a run that differs here are not gone on with. */
 function scopeOf(built: readonly BuiltTask[], options: EvaluationOptions): unknown {
   const { limit, numFewshot, profile = DEFAULT_PROFILE, addBos = 'auto', prefixTokenId } = options;
-  return [built.map(({ task, docs }) => [task.name, docs.length]), limit, numFewshot, profile, addBos, prefixTokenId];
+  const of = built.map(({ task, docs }) => [task.name, docs.length, digestOf([task, docs])]);
+  return [of, limit, numFewshot, profile, addBos, prefixTokenId];
+}
+
+/** Of data; functions in it go by their text. */
+function digestOf(value: unknown): string {
+  const text = JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'function' ? String(inner) : inner));
+  return createHash('sha256').update(text).digest('hex');
 }
 
 async function buildAll(

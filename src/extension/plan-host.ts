@@ -61,6 +61,7 @@ export class PlanHost {
   private readonly disposables: { dispose(): unknown }[] = [];
   private planned: Planned = { recipe: null, fields: [], problems: [], status: 'planning', error: null, plan: null };
   private ready = false;
+  private wanted: string | null = null;
   private timer: ReturnType<typeof setTimeout> | null = null;
   private aborter = new AbortController();
   private out: string;
@@ -121,8 +122,10 @@ export class PlanHost {
     void this.parts.services.context.workspaceState.update(this.key(what), value);
   }
 
+  /** Goes to a field; where the page is only being made, as soon as it is there. */
   reveal(field: string): void {
     if (this.ready) this.endpoint.notify(plannerReveal, { field });
+    else this.wanted = field;
   }
 
   private get file(): string {
@@ -216,6 +219,10 @@ export class PlanHost {
     const { worker, jobs } = parts.services;
     endpoint.handle(plannerReady, () => {
       this.ready = true;
+      const { wanted } = this;
+      this.wanted = null;
+      // After the answer: the page must know the fields first.
+      if (wanted !== null) setTimeout(() => this.reveal(wanted), 0);
       return this.state();
     });
     endpoint.on(plannerFault, ({ message, stack }) => {

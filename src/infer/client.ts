@@ -117,22 +117,32 @@ export class InferProcess {
    * only by its death.
    */
   async open(path: string, options: OpenOptions): Promise<RemoteModel> {
+    const { value: facts, note } = await this.#twice(() => this.#ask(path, options));
+    const told = note === null ? facts : { ...facts, notes: [...facts.notes, note] };
+    return new RemoteModel(this, told, options.maxLength ?? facts.maxPositions);
+  }
+
+  /** Lets a device compute something known, alone. */
+  async probe(device: Device): Promise<void> {
+    await this.#twice(() => this.request(wire.inferProbe, { device }));
+  }
+
+  async #twice<T>(ask: () => Promise<T>): Promise<{ readonly value: T; readonly note: string | null }> {
     let note: string | null = null;
-    let facts: ModelFacts;
+    let value: T;
     try {
-      facts = await this.#ask(path, options);
+      value = await ask();
     } catch (error) {
       const crashed = error instanceof MoeError && error.code === 'job-crashed';
       if (!crashed || this.#opened > 0 || this.#withoutArena || this.#signal?.aborted === true) throw error;
       this.#withoutArena = true;
       this.#now.endpoint.close();
       this.#now = this.#start();
-      facts = await this.#ask(path, options);
+      value = await ask();
       note = `${error.message} It was started again with the plain allocator (${WITHOUT_ARENA}=1), and works.`;
     }
     this.#opened++;
-    const told = note === null ? facts : { ...facts, notes: [...facts.notes, note] };
-    return new RemoteModel(this, told, options.maxLength ?? facts.maxPositions);
+    return { value, note };
   }
 
   #ask(path: string, options: OpenOptions): Promise<ModelFacts> {

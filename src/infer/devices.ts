@@ -7,7 +7,6 @@ import { isJsonObject } from '../common/json.ts';
 import { CUDA_LIBRARY, DEVICES, DEVICE_NAMES, cudaFolder, whyNotRun, whyNotTried } from '../devices/devices.ts';
 import type { Device, DeviceChoice, DeviceState, RuntimeFacts } from '../devices/devices.ts';
 import { InferProcess } from './client.ts';
-import { inferProbe } from './protocol.ts';
 
 export interface ProbeOptions {
   /** dist/infer.js. */
@@ -49,7 +48,7 @@ export async function probeDevice(device: Device, options: ProbeOptions): Promis
     ...(execPath === undefined ? {} : { execPath }),
   });
   try {
-    await child.request(inferProbe, { device });
+    await child.probe(device);
     return { device, available: true, why: null, said: null };
   } catch (error) {
     if (signal?.aborted === true) throw error;

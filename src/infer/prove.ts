@@ -29,13 +29,17 @@ export interface ProveOptions {
 export async function proveLogits(options: ProveOptions): Promise<LogitProof> {
   const { source, reference, out, model, text, onProgress } = options;
   const manifest = join(out, MANIFEST_NAME);
-  const { plan } = readManifest(manifest);
+  const { plan, planHash } = readManifest(manifest);
   const { ids, input } = proofInput(source, text, reference.facts.vocabSize);
   const windows = windowsOf(ids, Math.min(reference.facts.maxPositions, model.facts.maxPositions));
   const difference = await model.differenceFrom(reference, windows, onProgress);
   const proof = judgeLogits(difference, plan.exactness.class, `${ids.length} tokens of ${input}`);
   try {
-    await keepProof(manifest, { at: new Date().toISOString(), tool: `moe-workbench ${TOOL_VERSION}`, ...proof });
+    await keepProof(manifest, planHash, {
+      at: new Date().toISOString(),
+      tool: `moe-workbench ${TOOL_VERSION}`,
+      ...proof,
+    });
   } catch (error) {
     options.note?.(`the result is not kept, ${manifest} cannot be written: ${messageOf(error)}`);
   }

@@ -136,7 +136,7 @@ async function proofFact(cp: Checkpoint): Promise<Fact[]> {
     ? 'logits equal bit for bit'
     : `logits differ by ${relativeNorm?.toExponential(1) ?? 'no finite number'} (relative norm)`;
   const verdict = limit === null ? found : `${ok ? 'passes' : 'FAILS'}: ${found}, limit ${limit.toExponential(0)}`;
-  const note = `source and result on ${input}, ${at.slice(0, 10)}; recorded in ${MANIFEST_NAME}`;
+  const note = `source and result on ${input}, ${at.slice(0, 10)}; recorded in ${MANIFEST_NAME}, whose seal Verify checks`;
   return [{ label: 'Proof by running', value: verdict, exact: null, note: positions > 0 ? note : null }];
 }
 

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { open, readFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { MoeError } from '../common/errors.ts';
 import { writeWhole } from '../common/write-whole.ts';
 import { sealOf } from './manifest.ts';
 
@@ -28,10 +29,15 @@ const SEAL = '\n "selfDigest": "';
 /** A proof is a few hundred bytes; what is looked for at the end of a manifest. */
 const TAIL_BYTES = 2 ** 14;
 
-/** Puts a proof into the manifest at `path`, in place of an earlier one. Throws what `readManifest` throws, or the system's error. */
-export async function keepProof(path: string, proof: KeptProof): Promise<void> {
+/**
+ * Puts a proof into the manifest at `path`, in place of an earlier one. Throws what `readManifest` throws, the system's error, or
+ * `manifest-replaced` where it is no longer that of the plan whose output was run.
+ */
+export async function keepProof(path: string, planHash: string, proof: KeptProof): Promise<void> {
   const bytes = await readFile(path);
   const { end } = sealOf(bytes);
+  if (!bytes.includes(`\n "planHash": "${planHash}",`))
+    throw new MoeError('input', 'manifest-replaced', 'The output was written anew while it was run', { file: path });
   const before = bytes.subarray(0, end - SEAL.length);
   const last = before.lastIndexOf('\n');
   const rest = before.subarray(last, last + LEAD.length).equals(Buffer.from(LEAD)) ? before.subarray(0, last) : before;

@@ -24,6 +24,12 @@ export const tests = [
       const plan = await w.view('planner');
       const lab = plan.locator('moe-router-lab');
       await lab.locator('vscode-button', { hasText: 'Start' }).waitFor();
+      // The command leads to it, though it stands far below in a tab that was only just opened.
+      await w.until(
+        'the lab in view',
+        () => lab.evaluate((part) => part.getBoundingClientRect().top < window.innerHeight),
+        Boolean,
+      );
       await w.until(
         'the plan to be ready',
         () => lab.locator('vscode-button', { hasText: 'Start' }).getAttribute('disabled'),

@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -205,6 +205,10 @@ describe('an interrupted evaluation', () => {
     expect(kept.resumed).toBeGreaterThan(0);
     expect(kept.untraced).toBe(kept.resumed);
     expect(await readFile(join(dir, 'journal'), 'utf8')).toContain('0'.repeat(32));
+    // What a killed process left half-written is taken away.
+    await writeFile(join(dir, 'traces.123.tmp'), 'half');
+    await evaluate(fresh());
+    expect(await readdir(dir)).not.toContain('traces.123.tmp');
     // Statistics of other tasks are not mixed in.
     await rm(join(dir, 'journal'));
     await evaluate(fresh(), ['piqa']);

@@ -34,21 +34,22 @@ function sealed(body: string): string {
   return file;
 }
 
-const BODY = `{\n "notes": [${JSON.stringify('\n "proof": {}')}],\n "plan": {"tensors":[\n1\n]}`;
+const HASH = 'a'.repeat(64);
+const BODY = `{\n "planHash": "${HASH}",\n "notes": [${JSON.stringify('\n "proof": {}')}],\n "plan": {"tensors":[\n1\n]}`;
 
 describe('a proof in the manifest', () => {
   it('is put before the seal, replaced by the next, and read back; all else stays as it was', async () => {
     const file = sealed(BODY);
     expect(await keptProof(file)).toBeNull();
-    await keepProof(file, PROOF);
+    await keepProof(file, HASH, PROOF);
     expect(await keptProof(file)).toEqual(PROOF);
     const once = readFileSync(file, 'utf8');
     expect(once.startsWith(`${BODY},\n "proof": `)).toBe(true);
     expect(JSON.parse(once)).toMatchObject({ plan: { tensors: [1] }, proof: PROOF });
     const next = { ...PROOF, ok: false, relativeNorm: null };
-    await keepProof(file, next);
+    await keepProof(file, HASH, next);
     expect(await keptProof(file)).toEqual(next);
-    await keepProof(file, PROOF);
+    await keepProof(file, HASH, PROOF);
     expect(readFileSync(file, 'utf8')).toBe(once);
     const end = once.length - 64 - 4;
     expect(once.slice(end, end + 64)).toBe(createHash('sha256').update(once.slice(0, end)).digest('hex'));
@@ -56,10 +57,12 @@ describe('a proof in the manifest', () => {
 
   it('is not put into a manifest that is damaged, and not read from one that is cut off', async () => {
     const file = sealed(BODY);
-    await keepProof(file, PROOF);
+    await keepProof(file, HASH, PROOF);
     const whole = readFileSync(file, 'utf8');
     writeFileSync(file, whole.replace('"plan"', '"plaN"'));
-    await expect(keepProof(file, PROOF)).rejects.toMatchObject({ code: 'manifest-damaged' });
+    await expect(keepProof(file, HASH, PROOF)).rejects.toMatchObject({ code: 'manifest-damaged' });
+    writeFileSync(file, whole);
+    await expect(keepProof(file, 'b'.repeat(64), PROOF)).rejects.toMatchObject({ code: 'manifest-replaced' });
     for (let cut = 0; cut < whole.length - 200; cut += 11) {
       writeFileSync(file, whole.slice(0, cut));
       expect(await keptProof(file)).toBeNull();

@@ -22,14 +22,14 @@ function texts(value: unknown): string[] {
 
 /** One prompt a line, spaces at its ends included; line breaks inside one are written \n. */
 export function linesOf(prompts: readonly string[]): string {
-  return prompts.map((one) => one.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')).join('\n');
+  return prompts.map((one) => one.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('\r', '\\r')).join('\n');
 }
 
 export function promptsIn(lines: string): string[] {
   return lines
     .split(/\r?\n/u)
     .filter((line) => line.trim() !== '')
-    .map((line) => line.replaceAll(/\\(.)/gu, (_, c: string) => (c === 'n' ? '\n' : c)));
+    .map((line) => line.replaceAll(/\\([nr\\])/gu, (_, c: string) => (c === 'n' ? '\n' : c === 'r' ? '\r' : c)));
 }
 
 /** Boxes to show: what is there, and an empty one while experts are left without prompts. */

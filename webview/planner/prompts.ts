@@ -50,7 +50,9 @@ export class MoePrompts extends LitElement {
     ${
       boxes.length === 0
         ? nothing
-        : html`<p class="dim">${t('One prompt a line. A line break inside a prompt is written \\n.')}</p>`
+        : html`<p class="dim">
+            ${t('One prompt a line. A line break inside a prompt is written \\n, a backslash before n twice.')}
+          </p>`
     }
     ${this.wrong === '' ? nothing : html`<p class="bad" role="alert">${severityIcon('error')}<span>${this.wrong}</span></p>`}`;
   }

@@ -58,6 +58,7 @@ export class MoePlanner extends LitElement {
   private pending: Promise<void> = Promise.resolve();
   private version: number | null = null;
   private lastTold = 0;
+  private labWanted = false;
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -227,8 +228,9 @@ export class MoePlanner extends LitElement {
 
   private async reveal(name: string): Promise<void> {
     if (name === LAB) {
-      await this.updateComplete;
-      flash(this.shadowRoot?.querySelector('moe-router-lab') ?? null);
+      // It stands below the plan, which may still be made.
+      this.labWanted = true;
+      this.requestUpdate();
       return;
     }
     const fields = this.planner?.fields ?? [];
@@ -246,6 +248,13 @@ export class MoePlanner extends LitElement {
         ?.querySelector<HTMLElement>('vscode-text-field, moe-select, vscode-checkbox, vscode-text-area')
         ?.focus();
     }
+  }
+
+  protected override updated(): void {
+    const lab = this.labWanted ? this.shadowRoot?.querySelector('moe-router-lab') : null;
+    if (lab === null || lab === undefined) return;
+    this.labWanted = false;
+    flash(lab);
   }
 
   override render(): TemplateResult {

@@ -2,7 +2,7 @@
 import { html, nothing } from 'lit';
 import type { TemplateResult } from 'lit';
 import type { Overview } from '../../src/protocol/checkpoint.ts';
-import { bytesText, formatText, grouped, plural, rangesText, shareText, shortCount } from '../lib/format.ts';
+import { bytesText, formatText, grouped, plural, rangesText, shareText, shortCount, visible } from '../lib/format.ts';
 import type { UnitBase } from '../lib/format.ts';
 import '../parts/copy.ts';
 import { t } from '../strings.ts';
@@ -107,7 +107,7 @@ export function facts(overview: Overview, unitBase: UnitBase): TemplateResult {
             <td>
               <div>
                 <span class="grow"
-                  >${row.value}${row.note === null ? nothing : html`<br /><span class="dim">${row.note}</span>`}</span
+                  >${visible(row.value)}${row.note === null ? nothing : html`<br /><span class="dim">${visible(row.note)}</span>`}</span
                 >
                 ${row.exact === null ? nothing : html`<moe-copy .text=${row.exact} what=${row.label}></moe-copy>`}
               </div>
