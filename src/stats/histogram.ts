@@ -58,14 +58,16 @@ export class HistogramCounter {
     else this.counts[at] = (this.counts[at] ?? 0) + count;
   }
 
-  /** Rounding may put a value one bin off: the edges decide. Bins hold their lower edge; the last one its upper one too. */
+  /**
+   * Rounding may put a value some bins off (edges of values around 2⁵¹ are equal in part): the edges decide. Bins hold their
+   * lower edge; the last one its upper one too.
+   */
   private settle(x: number, guess: number): number {
     const last = this.counts.length - 1;
     let at = Math.min(last, Math.max(0, guess));
-    if (x < (this.edges[at] ?? 0)) at--;
-    else if (at < last && x >= (this.edges[at + 1] ?? Infinity)) at++;
-    else if (at === last && x > (this.edges[last + 1] ?? Infinity)) return -1;
-    return at;
+    while (at >= 0 && x < (this.edges[at] ?? 0)) at--;
+    while (at >= 0 && at < last && x >= (this.edges[at + 1] ?? Infinity)) at++;
+    return at === last && x > (this.edges[last + 1] ?? Infinity) ? -1 : at;
   }
 
   result(): Histogram {

@@ -109,6 +109,15 @@ describe('tensor statistics', () => {
     expect(histogram?.zeros).toBe(2);
   });
 
+  it('puts a value into its bin where edges are too close for float64 to tell apart', async () => {
+    const data = new Uint8Array(BigInt64Array.of(2n ** 51n).buffer);
+    const { histogram } = await statsOf('I64', data);
+    expect(histogram?.counts.reduce((a, b) => a + b, 0)).toBe(1);
+    const at = histogram?.counts.indexOf(1) ?? -1;
+    const [from = 0, to = 0] = histogram?.edges.slice(at, at + 2) ?? [];
+    expect(from <= 2 ** 51 && 2 ** 51 < to).toBe(true);
+  });
+
   it('equals the plain computation for every dtype and any bits', async () => {
     for (const dtype of DTYPES) {
       if (dtype === 'C64' || dtype.startsWith('F6')) continue;
