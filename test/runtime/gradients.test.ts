@@ -1,4 +1,7 @@
-/** Gradients of whole models, dense and MoE of every family, against central differences of the independent float64 forward. */
+/**
+ * Gradients of whole models, dense and MoE of every family, against central differences of the independent float64 forward and
+ * against torch's autograd (gradient-goldens.json, made by test/interop/make_gradients.py).
+ */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -60,6 +63,60 @@ describe('gradients of every family, by every weight', () => {
     expect(new Set(gradients.map(({ ref }) => ref.tensor))).toEqual(new Set(tensors.keys()));
     const { error, at } = worstSlope(config, tensors, loss, gradients);
     expect(error, at).toBeLessThan(1e-5);
+  });
+});
+
+/** The whole gradient of every tensor: those of its pieces put together. */
+function byTensor(
+  found: readonly WeightGradient[],
+  tensors: ReadonlyMap<string, TestTensor>,
+): Map<string, Float64Array> {
+  const whole = new Map([...tensors].map(([name, { data }]) => [name, new Float64Array(data.length)]));
+  for (const { ref, values } of found)
+    values.forEach((value, i) => {
+      const gradient = whole.get(ref.tensor);
+      if (gradient !== undefined) gradient[ref.start + i] = (gradient[ref.start + i] ?? Number.NaN) + value;
+    });
+  return whole;
+}
+
+/** Numbers in [-0.5, 0.5) that torch's script makes too. */
+const golden = (i: number, factor: number): number => ((i * factor + 17) % 211) / 211 - 0.5;
+
+describe("gradients of every family equal torch's", () => {
+  const goldens = JSON.parse(
+    fs.readFileSync(path.join(import.meta.dirname, 'gradient-goldens.json'), 'utf8'),
+  ) as Readonly<Record<string, Readonly<Record<string, readonly [number, number, number]>>>>;
+
+  it('has goldens of every model', () => {
+    expect(Object.keys(goldens).sort()).toEqual(fs.readdirSync(fixtures).sort());
+  });
+
+  it.each(Object.entries(goldens))('%s', async (name, expected) => {
+    const { config, source } = openFolder(path.join(fixtures, name));
+    const vocabulary = Number(config['vocab_size']);
+    const loss: Loss = {
+      ids: Array.from({ length: 9 }, (_, i) => (7 * i + 3) % vocabulary),
+      targets: Array.from({ length: 9 }, (_, i) => (5 * i + 1) % vocabulary),
+      weights: Array.from({ length: 9 }, (_, i) => (i === 1 ? 0 : -1 / 9)),
+    };
+    const { gradients } = await modelGradients(config, source, loss);
+    const ours = byTensor(gradients, readTensors(path.join(fixtures, name)));
+    expect([...ours.keys()].sort()).toEqual(Object.keys(expected).sort());
+    let worst = { error: 0, at: '' };
+    for (const [tensor, [norm, first, second]] of Object.entries(expected)) {
+      const values = ours.get(tensor) ?? new Float64Array();
+      const found = [
+        Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)),
+        ...[7919, 104729].map((factor) => values.reduce((sum, value, i) => sum + value * golden(i, factor), 0)),
+      ];
+      [norm, first, second].forEach((value, i) => {
+        const off = Math.abs((found[i] ?? Number.NaN) - value);
+        const error = norm === 0 && off === 0 ? 0 : off / norm;
+        if (!(error <= worst.error)) worst = { error, at: `${tensor}: ${String(found[i])} against ${value}` };
+      });
+    }
+    expect(worst.error, worst.at).toBeLessThan(3e-6);
   });
 });
 
