@@ -15,6 +15,11 @@ export function traceStateOf(journal: string): string {
   return `${journal}.traces`;
 }
 
+/** Held while a run writes a journal. */
+export function lockOf(journal: string): string {
+  return `${journal}.lock`;
+}
+
 /** Takes away what killed processes left of saved statistics. */
 export async function removeHalves(traces: string): Promise<void> {
   const names = await readdir(dirname(traces)).catch(() => []);
@@ -27,6 +32,6 @@ export async function removeHalves(traces: string): Promise<void> {
 export async function removeLeftovers(out: string): Promise<void> {
   const journal = journalOf(out);
   const traces = traceStateOf(journal);
-  for (const file of [journal, traces]) await rm(file, { force: true });
+  for (const file of [journal, traces, lockOf(journal)]) await rm(file, { force: true });
   await removeHalves(traces);
 }

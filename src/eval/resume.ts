@@ -7,7 +7,8 @@ import { createHash } from 'node:crypto';
 import { rm, stat } from 'node:fs/promises';
 import * as z from 'zod/mini';
 import { MoeError } from '../common/errors.ts';
-import { removeHalves } from './leftovers.ts';
+import { takeLock } from '../write/lock.ts';
+import { lockOf, removeHalves } from './leftovers.ts';
 import type { JournalIdentity, JournalMark } from './journal.ts';
 import { Journal } from './journal.ts';
 import type { TraceStore } from './scorer.ts';
@@ -31,9 +32,14 @@ export interface Resumed {
   /** Statistics of the journal's requests were restored. */
   readonly restored: boolean;
   readonly notes: readonly string[];
+  /** Closes the journal and lets others have it. */
+  close(): Promise<void>;
 }
 
-/** `scope`: everything that decides which tokens are counted for what. */
+/**
+ * `scope`: everything that decides which tokens are counted for what. Throws `output-locked` while another run has the journal:
+ * two runs would take each other's requests for statistics that they do not have.
+ */
 export async function openResumable(
   path: string,
   identity: JournalIdentity,
@@ -41,6 +47,30 @@ export async function openResumable(
   scope: () => unknown,
   now: () => number,
 ): Promise<Resumed> {
+  const lock = takeLock(lockOf(path), path);
+  try {
+    const opened = await openLocked(path, identity, store, scope, now);
+    const close = async (): Promise<void> => {
+      try {
+        await opened.journal.close();
+      } finally {
+        lock.release();
+      }
+    };
+    return { ...opened, close };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function openLocked(
+  path: string,
+  identity: JournalIdentity,
+  store: TraceStore | undefined,
+  scope: () => unknown,
+  now: () => number,
+): Promise<Omit<Resumed, 'close'>> {
   if (store === undefined)
     return { journal: await Journal.open(path, identity), traces: null, restored: false, notes: [] };
   const digest = createHash('sha256')

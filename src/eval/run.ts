@@ -139,7 +139,7 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
       ],
     };
   } finally {
-    await journal?.close();
+    await resumable?.close();
   }
 }
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -202,6 +203,26 @@ describe('journal', () => {
     const third = new HashScorer(toyTokenizer({ addsBos: true }), 2048);
     expect(results(await evaluate(['piqa', 'arc_easy'], { scorer: third, journal }))).toEqual(results(want));
     expect(third.calls).toBe(0);
+  });
+
+  it('is one run’s at a time; a second one is refused and changes nothing, a third goes on after the first', async () => {
+    const journal = join(dir, 'j.jsonl');
+    const want = await evaluate(['piqa']);
+    const intruder = new Failing(0);
+    let refused: unknown = null;
+    class Slow extends HashScorer {
+      override async loglikelihoods(requests: readonly ScoreRequest[]): Promise<readonly ScoreResult[]> {
+        refused ??= await evaluate(['piqa'], { scorer: intruder, journal }).catch((error: unknown) => error);
+        return super.loglikelihoods(requests);
+      }
+    }
+    const first = await evaluate(['piqa'], { scorer: new Slow(toyTokenizer({ addsBos: true }), 2048, 300), journal });
+    expect(refused).toMatchObject({ code: 'output-locked', message: expect.stringContaining(journal) as string });
+    expect(intruder.requests).toEqual([]);
+    expect(results(first)).toEqual(results(want));
+    const again = await evaluate(['piqa'], { journal });
+    expect(again.resumed).toBe(first.tasks.reduce((sum, { docs }) => sum + docs.length * 2, 0));
+    expect(existsSync(`${journal}.lock`)).toBe(false);
   });
 
   it('keeps finished requests when the scorer fails', async () => {

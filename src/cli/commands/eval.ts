@@ -1,4 +1,3 @@
-import { open, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { MoeError } from '../../common/errors.ts';
 import { isJsonObject } from '../../common/json.ts';
@@ -9,6 +8,7 @@ import type { Command, Context } from '../command.ts';
 import { usageError } from '../command.ts';
 import { RUN_OPTIONS, deviceFor, openModel, openPath, withModels } from '../models.ts';
 import { emit } from '../output.ts';
+import { checkOutputs, writeOutput } from '../outputs.ts';
 import { ProgressLine } from '../progress.ts';
 import { numberOption, wholeOption } from '../values.ts';
 import { VERSION } from '../version.ts';
@@ -66,6 +66,8 @@ export const evaluate: Command = {
     const numFewshot = wholeOption(context, 'num-fewshot');
     const bootstrap = wholeOption(context, 'bootstrap');
     const [profile, addBos] = [await profileOption(context), addBosOption(context)];
+    const files = { samples: at('samples'), output: at('output'), trace: at('trace'), journal: at('journal') };
+    await checkOutputs(files);
     const evaluation = await import('../../eval/index.ts');
     const customTasks = new Map(
       await Promise.all(
@@ -80,7 +82,8 @@ export const evaluate: Command = {
     const { evalTokenizer, tokenizerOf } = await import('../../score/tokenizer.ts');
     const loaded = tokenizerOf(checkpoint);
     for (const note of loaded.tokenizer.notes) context.log(`note: ${note}`);
-    const [data, journal, tracePath] = [at('data'), at('journal'), at('trace')];
+    const data = at('data');
+    const { journal, trace: tracePath } = files;
     const line = new ProgressLine(io, 'Scoring');
     const { modelInfo } = await import('../../score/model-info.ts');
     const { run, traces } = await withModels(context, async (child) => {
@@ -122,14 +125,19 @@ export const evaluate: Command = {
     const { documentsJson } = await import('../../eval/documents.ts');
     const own = harness['moe_workbench'];
     const results = { ...harness, moe_workbench: { ...(isJsonObject(own) ? own : {}), documents: documentsJson(run) } };
-    const samples = at('samples');
-    if (samples !== undefined) await writeLines(samples, evaluation.sampleLines(run));
-    const output = at('output');
-    if (output !== undefined) await writeFile(output, `${JSON.stringify(results, null, 2)}\n`);
-    if (tracePath !== undefined && traces !== null) await writeTrace(context, tracePath, traces, run);
+    // What was computed is printed even where a file of it cannot be written.
+    let failed: unknown = null;
+    try {
+      if (files.samples !== undefined) await writeOutput(files.samples, evaluation.sampleLines(run));
+      if (files.output !== undefined) await writeOutput(files.output, `${JSON.stringify(results, null, 2)}\n`);
+      if (tracePath !== undefined && traces !== null) await writeTrace(context, tracePath, traces, run);
+    } catch (error) {
+      failed = error;
+    }
     for (const note of run.notes) context.log(`note: ${note}`);
     const { evalText } = await import('../../report/eval.ts');
     await emit(context, results, () => evalText(run, context.style));
+    if (failed !== null) throw failed;
     return 0;
   },
 };
@@ -165,18 +173,9 @@ function stepOf(event: ProgressEvent) {
   };
 }
 
-async function writeLines(file: string, lines: Iterable<string>): Promise<void> {
-  const handle = await open(file, 'w');
-  try {
-    for (const text of lines) await handle.appendFile(text);
-  } finally {
-    await handle.close();
-  }
-}
-
 async function writeTrace(context: Context, file: string, report: TraceReport, run: EvaluationRun): Promise<void> {
   if (run.untraced > 0)
     context.log(`note: ${run.untraced} requests came from the journal: their tokens are not in the trace`);
   const { traceJson } = await import('../../eval/index.ts');
-  await writeFile(file, traceJson(report));
+  await writeOutput(file, traceJson(report));
 }

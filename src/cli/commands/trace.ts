@@ -1,16 +1,18 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { TraceReport } from '../../eval/trace-report.ts';
 import type { Command } from '../command.ts';
 import { usageError } from '../command.ts';
-import { MoeError } from '../../common/errors.ts';
+import { MoeError, messageOf } from '../../common/errors.ts';
 import { RUN_OPTIONS, openModel, openPath, withModels } from '../models.ts';
 import { emit } from '../output.ts';
+import { checkOutputs, writeOutput } from '../outputs.ts';
 import { ProgressLine } from '../progress.ts';
 import { textFile, wholeOption } from '../values.ts';
 
 /** Tokens of a text that are run together. */
 const WINDOW = 512;
+const CSV_FILES = ['experts.csv', 'layers.csv', 'domains.csv', 'coactivation.csv'];
 
 export const trace: Command = {
   spec: {
@@ -39,6 +41,9 @@ export const trace: Command = {
     const files = [...args.texts('text'), ...more];
     if (args.texts('text').length === 0) throw usageError('text-missing', 'moe trace needs --text', 'moe help trace');
     const limit = wholeOption(context, 'limit', 1) ?? Infinity;
+    const csv = args.text('csv');
+    const folder = csv === undefined ? null : resolve(io.cwd, csv);
+    if (folder !== null) await makeFolder(folder);
     const checkpoint = await openPath(context, path);
     const { firstTokens } = await import('../../score/first-tokens.ts');
     const { tokenizerOf } = await import('../../score/tokenizer.ts');
@@ -73,20 +78,28 @@ export const trace: Command = {
       return model.traceReport();
     });
     if (report === null) throw new Error('a model with experts gave no report');
-    const folder = args.text('csv');
-    if (folder !== undefined) await writeCsv(resolve(io.cwd, folder), report);
     const { traceText } = await import('../../report/trace.ts');
     const inputs = texts.map(({ file, domain, ids }) => ({ file, domain, tokens: ids.length }));
     await emit(context, { texts: inputs, ...report }, () => traceText(report, context.style));
+    if (folder !== null) await writeCsv(folder, report);
     return 0;
   },
 };
 
+/** Made before the work, so that a trace does not end at a folder that cannot be. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw new MoeError('input', 'cannot-write', `The folder ${folder} cannot be made: ${messageOf(error)}`, {
+      file: folder,
+    });
+  }
+  await Promise.all(CSV_FILES.map((name) => checkOutputs({ csv: join(folder, name) }, 'csv')));
+}
+
 async function writeCsv(folder: string, report: TraceReport): Promise<void> {
   const { coactivationCsv, domainsCsv, expertsCsv, layersCsv } = await import('../../eval/index.ts');
-  await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'experts.csv'), expertsCsv(report));
-  await writeFile(join(folder, 'layers.csv'), layersCsv(report));
-  await writeFile(join(folder, 'domains.csv'), domainsCsv(report));
-  await writeFile(join(folder, 'coactivation.csv'), coactivationCsv(report));
+  const texts = [expertsCsv(report), layersCsv(report), domainsCsv(report), coactivationCsv(report)];
+  for (const [i, text] of texts.entries()) await writeOutput(join(folder, CSV_FILES[i] ?? ''), text);
 }
