@@ -1,7 +1,7 @@
 /**
  * Cost of one sparse MoE block (router, dispatch, experts, combination) over top-k times a dense FFN of one expert's size:
  * forward, and forward with the gradients of input, router and all expert weights. Goals: at most 1.25 and 1.4 for D >= 288
- * and N >= 1024. Arguments: threads rounds (default 1 and 12).
+ * and N >= 1024. Arguments: threads rounds weights (default 1, 12 and stored).
  *
  * All gradients are outputs of the graph, so all are computed; only that of the input is fetched, because the binding copies
  * what is fetched, and eight experts' gradients are more bytes than one's whatever they cost to compute.
@@ -21,7 +21,8 @@ import type { SessionSettings } from '../../src/runtime/session.ts';
 import { gaussian, interleaved, ms } from './measure.ts';
 
 const [threads, rounds] = [Number(process.argv[2] ?? 1), Number(process.argv[3] ?? 12)];
-const SETTINGS: SessionSettings = { folder: null, weights: 'stored', threads };
+const weights = process.argv[4] === 'packed' ? 'packed' : 'stored';
+const SETTINGS: SessionSettings = { folder: null, weights, threads };
 
 /** Distinct random weights in the model itself. */
 class RandomBinder implements WeightBinder {
