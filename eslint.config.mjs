@@ -26,6 +26,20 @@ export default tseslint.config(
       'no-console': 'error',
     },
   },
+  {
+    files: ['src/**', 'webview/**', 'packages/*/src/**'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector:
+            'CallExpression[callee.property.name=/^(push|unshift|splice|max|min|fromCharCode|fromCodePoint)$/] > SpreadElement',
+          message:
+            'A spread list of some hundred thousand items overflows the stack: append, largest, smallest (common/lists).',
+        },
+      ],
+    },
+  },
   // Tests say loudly what they skip.
   { files: ['test/**', 'packages/*/test/**'], rules: { 'no-console': ['error', { allow: ['warn'] }] } },
   { files: ['scripts/**', 'bench/**', '**/*.mjs'], rules: { 'no-console': 'off' } },

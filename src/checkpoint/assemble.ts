@@ -6,6 +6,7 @@ import type { CheckpointFile, Problem, SourceTensor } from './types.ts';
 import type { WeightFile } from './weight-file.ts';
 import { grouped } from '../common/errors.ts';
 import { counted } from '../common/words.ts';
+import { append } from '../common/lists.ts';
 
 export interface Assembled {
   readonly tensors: Map<string, SourceTensor>;
@@ -47,7 +48,7 @@ export function assemble(
     files.push(read.file);
     mergeMetadata(metadata, read.metadata);
   }
-  problems.push(...duplicates.problems(tensors));
+  append(problems, duplicates.problems(tensors));
   const indexAgrees = selection.index !== null && checkIndex(selection.index, tensors, main, duplicates, problems);
   return { tensors, files, problems, metadata, indexAgrees };
 }

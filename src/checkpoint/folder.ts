@@ -23,6 +23,7 @@ import { filesOf } from './files-of.ts';
 import type { Checkpoint, Problem } from './types.ts';
 import { danglingProblem, readWeightFile, refusalOf } from './weight-file.ts';
 import type { WeightFile } from './weight-file.ts';
+import { append } from '../common/lists.ts';
 
 /** Headers read at once: enough to hide the latency of a disk, few enough for memory. */
 const CONCURRENCY = 8;
@@ -90,13 +91,14 @@ export async function openFolder(
     : { ...assemble(selection, read.main, read.unlisted), pieces: undefined };
   const { tensors, files, pieces } = assembled;
   const missing = files.filter((file) => file.state === 'missing' && !present.has(file.name)).map((file) => file.name);
-  problems.push(
-    ...(await withFreeSpace(folder, assembled.problems)),
-    ...(await missingProblems(folder, missing, contents.leftovers, (file) => tensorsListed(selection, file))),
-    ...(await leftoverProblems(folder, contents.leftovers, missing)),
-    ...ignored(contents),
-    ...sidecarProblems,
-  );
+  for (const more of [
+    await withFreeSpace(folder, assembled.problems),
+    await missingProblems(folder, missing, contents.leftovers, (file) => tensorsListed(selection, file)),
+    await leftoverProblems(folder, contents.leftovers, missing),
+    ignored(contents),
+    sidecarProblems,
+  ])
+    append(problems, more);
   // Half a million names are not kept twice.
   const index =
     assembled.indexAgrees === true && base.index !== null ? { ...base.index, weightMap: filesOf(tensors) } : base.index;

@@ -27,6 +27,7 @@ import type {
   StorageDtype,
 } from './types.ts';
 import { counted } from '../common/words.ts';
+import { append } from '../common/lists.ts';
 
 const GGML_NAMES: ReadonlySet<string> = new Set<GgmlDtype>([
   'Q4_0',
@@ -73,7 +74,10 @@ export async function openGguf(
   if (opened.error !== undefined && options.lenient !== true) throw withTensors(opened.error, opened);
   const problems: Problem[] = [];
   const scan = wholeModel(file, opened, options.lenient === true, problems);
-  problems.push(...scan.notes.map((note) => problemOfNote(note, name)));
+  append(
+    problems,
+    scan.notes.map((note) => problemOfNote(note, name)),
+  );
   if (opened.error !== undefined) problems.push(problemOf(opened.error, name));
   const tensors = new Map<string, SourceTensor>();
   for (const tensor of scan.tensors.values()) {
@@ -206,7 +210,10 @@ function rebuild(scan: GgufScan, problems: Problem[]): Rebuilt {
     const rebuilt = configFromGguf(scan);
     const text = `${JSON.stringify(rebuilt.config, null, 2)}\n`;
     ({ config } = parseConfig(Buffer.from(text), 'config.json'));
-    problems.push(...rebuilt.notes.map((note) => problemOfNote(note, file)));
+    append(
+      problems,
+      rebuilt.notes.map((note) => problemOfNote(note, file)),
+    );
     add('config.json', text);
   } catch (error) {
     if (!(error instanceof MoeError)) throw error;
@@ -217,7 +224,10 @@ function rebuild(scan: GgufScan, problems: Problem[]): Rebuilt {
   try {
     const { files, notes } = tokenizerFromGguf(scan);
     for (const [name, text] of files) add(name, text);
-    problems.push(...notes.map((note) => problemOfNote(note, file)));
+    append(
+      problems,
+      notes.map((note) => problemOfNote(note, file)),
+    );
   } catch (error) {
     if (!(error instanceof MoeError)) throw error;
     problems.push({ ...problemOf(error, file), severity: 'warning' });

@@ -13,6 +13,7 @@ import type { Entry } from './listing.ts';
 import { linkAsText, sidecarsOf } from './sidecars.ts';
 import type { Checkpoint, Problem, Sidecar, SourceTensor } from './types.ts';
 import { readWeightFile, refusalOf } from './weight-file.ts';
+import { append } from '../common/lists.ts';
 
 /** Opens one file. Its config.json counts only where the file is the whole model and the sizes agree. */
 export async function openLoneFile(
@@ -79,7 +80,7 @@ async function configBeside(
   try {
     const parsed = await readConfigFile(join(folder, entry.name), entry.name);
     ({ config, floats } = parsed);
-    problems.push(...parsed.problems);
+    append(problems, parsed.problems);
   } catch (error) {
     problems.push(toProblem(error, entry.name));
     return none;
@@ -96,7 +97,7 @@ async function configBeside(
     return none;
   }
   const { sidecars, problems: more } = await sidecarsOf(contents.others);
-  problems.push(...more);
+  append(problems, more);
   return { config, floats, sidecars };
 }
 

@@ -15,6 +15,7 @@ import { compareHead } from './head.ts';
 import { isScanned, newFindings, scannerOf } from './scan-values.ts';
 import type { ValueFindings } from './scan-values.ts';
 import { counted } from '../common/words.ts';
+import { append } from '../common/lists.ts';
 
 export interface DoctorProgress {
   readonly bytesDone: number;
@@ -58,9 +59,9 @@ export async function doctor(path: string, options: DoctorOptions = {}): Promise
   const reader = new RangeReader(cp, { signal: options.signal });
   try {
     const scan = await scanValues(cp, reader, options.onProgress);
-    problems.push(...scan.problems);
-    if (!cp.planOnly) problems.push(...(await duplicateExperts(cp, reader, await isUpcycled(cp))));
-    problems.push(...(await compareHead(cp, report, reader)));
+    append(problems, scan.problems);
+    if (!cp.planOnly) append(problems, await duplicateExperts(cp, reader, await isUpcycled(cp)));
+    append(problems, await compareHead(cp, report, reader));
     const healthy = !problems.some((problem) => problem.severity === 'error');
     return { healthy, problems, checked: scan.checked, inspect: report };
   } finally {

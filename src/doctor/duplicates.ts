@@ -7,6 +7,7 @@ import type { RangeReader } from '../checkpoint/read.ts';
 import type { Checkpoint, Problem, SourceTensor } from '../checkpoint/types.ts';
 import { listed } from '../checkpoint/errors.ts';
 import { parseTensorName } from '../inspect/index.ts';
+import { append } from '../common/lists.ts';
 
 const SAMPLE_BYTES = 4096;
 
@@ -147,7 +148,10 @@ async function equalGroups(layer: Layer, reader: RangeReader): Promise<number[][
   const groups: number[][] = [];
   for (const candidate of candidates) {
     const equal = await groupBy(candidate, (slice) => digest(reader, slice));
-    groups.push(...equal.map((group) => group.map(([expert]) => expert).sort((a, b) => a - b)));
+    append(
+      groups,
+      equal.map((group) => group.map(([expert]) => expert).sort((a, b) => a - b)),
+    );
   }
   return groups.sort((a, b) => b.length - a.length || (a[0] ?? 0) - (b[0] ?? 0));
 }

@@ -7,6 +7,7 @@ import { byNeed, loadOf, loadWords } from './expert-loads.ts';
 import type { ExpertLoad, ExpertLoads } from './expert-loads.ts';
 import type { Services } from './services.ts';
 import { t } from './words.ts';
+import { append } from '../common/lists.ts';
 
 interface LayerNode {
   readonly kind: 'layer';
@@ -188,6 +189,6 @@ function tooltipOf(
     lines.push(t('Nearest: expert {0}, cosine {1}', String(nearest.expert), nearest.cosine.toPrecision(6)));
   add(t('Effective rank (estimate)'), effectiveRank);
   add(t('Router row norm'), routerNorm);
-  lines.push(...flagWords({ norm, distance, nearest, effectiveRank, routerNorm, ...metric }));
+  append(lines, flagWords({ norm, distance, nearest, effectiveRank, routerNorm, ...metric }));
   return lines.join('\n');
 }

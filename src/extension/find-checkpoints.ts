@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { homedir } from 'node:os';
 import { naturalCompare } from '../view/natural.ts';
+import { append } from '../common/lists.ts';
 
 export interface FoundCheckpoint {
   /** What is opened: a folder, or a lone file. */
@@ -36,7 +37,7 @@ export function groupFiles(paths: readonly string[]): FoundCheckpoint[] {
     const whole = names.some((name) => /\.safetensors\.index\.json$/i.test(name) || name === 'config.json');
     if (whole) found.push({ path: folder, name: basename(folder), files: Math.max(1, tensors.length) });
     else for (const file of tensors) found.push({ path: file, name: basename(file), files: 1 });
-    found.push(...ggufs(files));
+    append(found, ggufs(files));
   }
   return found.sort((a, b) => naturalCompare(a.path, b.path));
 }

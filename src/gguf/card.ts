@@ -1,6 +1,7 @@
 /** The licence and origin that a GGUF carries, as the head of a Hugging Face model card. */
 import { Metadata } from './metadata.ts';
 import type { GgufHeader } from './types.ts';
+import { append } from '../common/lists.ts';
 
 /**
  * README.md with licence, languages and base models from `general.*`, or undefined where the file says none of them.
@@ -17,9 +18,10 @@ export function modelCardFromGguf(header: Pick<GgufHeader, 'path' | 'metadata' |
   add('license_name', general.text('{arch}.license.name'));
   add('license_link', general.text('{arch}.license.link'));
   const languages = general.strings('{arch}.languages') ?? [];
-  if (languages.length > 0) lines.push('language:', ...languages.map((language) => `- ${JSON.stringify(language)}`));
+  if (languages.length > 0)
+    append(lines, ['language:', ...languages.map((language) => `- ${JSON.stringify(language)}`)]);
   const bases = baseModels(general);
-  if (bases.length > 0) lines.push('base_model:', ...bases.map((base) => `- ${JSON.stringify(base)}`));
+  if (bases.length > 0) append(lines, ['base_model:', ...bases.map((base) => `- ${JSON.stringify(base)}`)]);
   if (lines.length === 0) return undefined;
   const title = general.text('{arch}.name') ?? 'Model';
   return `---\n${lines.join('\n')}\n---\n\n# ${title.replace(/\s+/g, ' ')}\n\nFacts above are those that the GGUF file of the model carried.\n`;

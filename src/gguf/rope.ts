@@ -7,6 +7,7 @@ import type { Metadata } from './metadata.ts';
 import { shortestFloat32 } from './metadata.ts';
 import { readStoredTensor } from './tensor-data.ts';
 import type { GgufHeader, GgufNote, GgufTensor } from './types.ts';
+import { largest } from '../common/lists.ts';
 
 /** Plain JSON, as it goes into config.json. */
 export type RopeSettings = Readonly<Record<string, number | string | readonly number[]>>;
@@ -235,7 +236,7 @@ function close(a: Float32Array, b: Float32Array): boolean {
 function fromFactors(context: RopeContext, stored: Float32Array, theta: number): RopeSettings | undefined {
   const { header, metadata, headDim, notes } = context;
   const first = stored[0] ?? 1;
-  const largest = shortestFloat32(Math.max(...stored));
+  const factor = shortestFloat32(largest(stored));
   if (stored.length !== headDim / 2) {
     throw refuse(
       header,
@@ -256,17 +257,17 @@ function fromFactors(context: RopeContext, stored: Float32Array, theta: number):
       [1, 16],
       [2, 8],
     ] as const) {
-      const guess: Llama3 = { factor: largest, low, high, original };
+      const guess: Llama3 = { factor, low, high, original };
       if (!close(llama3Factors(theta, headDim, stored.length, guess), stored)) continue;
       notes.push({
         severity: original === 8192 && low === 1 && high === 4 ? 'info' : 'warning',
         code: 'gguf-rope-llama3',
         field: 'rope_scaling',
-        message: `Llama 3 scaling (factor ${largest}, low ${low}, high ${high}, original context ${original}) was found from the stored factors`,
+        message: `Llama 3 scaling (factor ${factor}, low ${low}, high ${high}, original context ${original}) was found from the stored factors`,
       });
       return {
         rope_type: 'llama3',
-        factor: largest,
+        factor,
         low_freq_factor: low,
         high_freq_factor: high,
         original_max_position_embeddings: original,

@@ -1,3 +1,4 @@
+import { append } from '../common/lists.ts';
 /**
  * SentencePiece vocabularies (`tokenizer.ggml.model` = llama) as byte-pair merges. SentencePiece merges the pair whose result has
  * the best score; a merge list in order of falling score says the same. Pieces that no merge makes fall back to bytes.
@@ -39,7 +40,7 @@ export function mergesFromScores(ids: ReadonlyMap<string, number>, scores: Array
         ways.push({ left, right, score, leftLength: i, rightLength: characters.length - i, leftId, rightId });
     }
     ways.sort((a, b) => a.leftId - b.leftId || a.rightId - b.rightId);
-    merges.push(...ways);
+    append(merges, ways);
   }
   merges.sort((a, b) => b.score - a.score || b.leftLength - a.leftLength || b.rightLength - a.rightLength);
   return merges.map(({ left, right }) => [left, right]);

@@ -11,6 +11,7 @@ import type { Facts, LayerFacts } from './facts.ts';
 import { modelTypeOf, normTopkProb, textSection } from './moe-config.ts';
 import type { MoeConfig } from './moe-config.ts';
 import { counted } from '../common/words.ts';
+import { append } from '../common/lists.ts';
 
 /** All checks that concern experts. `config` may be null (a lone file). */
 export function checkExperts(
@@ -63,7 +64,7 @@ function checkHoles(layers: readonly LayerFacts[], moe: MoeConfig | null, cp: Ch
       details: { experts: holes, count },
     });
   }
-  if (cp.index !== null) problems.push(...checkIndexExperts(layers, moe, cp));
+  if (cp.index !== null) append(problems, checkIndexExperts(layers, moe, cp));
   return problems;
 }
 

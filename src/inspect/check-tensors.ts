@@ -11,6 +11,7 @@ import { configInteger } from './moe-config.ts';
 import { HIDDEN, LAYERS, VOCAB, shapeByRole, wantedTensors } from './wanted.ts';
 import type { Wanted } from './wanted.ts';
 import { counted } from '../common/words.ts';
+import { append } from '../common/lists.ts';
 
 /** All checks of tensors against the config. `cp.format` gguf has its own names, which its reader checks. */
 export function checkTensors(cp: Checkpoint, config: JsonObject, facts: Facts): Problem[] {
@@ -21,7 +22,7 @@ export function checkTensors(cp: Checkpoint, config: JsonObject, facts: Facts): 
   const problems = [...checkLayers(config, facts, wanted.tensors !== null), ...checkEmbedding(config, facts)];
   if (!byName) return problems;
   if (wanted.problem !== undefined) problems.push(wanted.problem);
-  problems.push(...(wanted.tensors === null ? checkByRole(cp, config) : compare(cp, wanted.tensors, facts)));
+  append(problems, wanted.tensors === null ? checkByRole(cp, config) : compare(cp, wanted.tensors, facts));
   return problems;
 }
 

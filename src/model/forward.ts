@@ -22,6 +22,7 @@ import type { WeightRef } from './weights.ts';
 import { slidingWindows } from './spec.ts';
 import type { LayerSpec, TransformerSpec } from './spec.ts';
 import type { WeightBinder, WeightSource } from './weights.ts';
+import { largest } from '../common/lists.ts';
 
 export interface ForwardOptions {
   /** Rows of B·T that get an output: all, or those listed in the input `rows`. */
@@ -81,7 +82,7 @@ export function buildForward(
   let x = embed(g, spec, names, weights, ids);
   // Without a head nothing above the last wanted layer is needed.
   const bare = options.head === 'none' && !options.traces && !options.cache;
-  const stop = bare ? Math.max(0, ...options.hidden, ...options.ffnInputs.map((layer) => layer + 1)) : Infinity;
+  const stop = bare ? largest([...options.hidden, ...options.ffnInputs.map((layer) => layer + 1)], 0) : Infinity;
   for (const layer of spec.layers) {
     if (options.hidden.includes(layer.index)) g.output(`hidden.${layer.index}`, x);
     if (layer.index >= stop) return;

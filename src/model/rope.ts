@@ -6,6 +6,7 @@
 import { MoeError } from '../common/errors.ts';
 import { isJsonObject } from '../common/json.ts';
 import { ConfigReader } from './config-reader.ts';
+import { append } from '../common/lists.ts';
 
 export type RopeScaling =
   | { readonly kind: 'default' }
@@ -99,7 +100,7 @@ export function ropeFromConfig(top: ConfigReader, defaults: RopeDefaults): RopeS
           ? rope.size('original_max_position_embeddings')
           : defaults.maxPositions));
   const result: RopeSpec = { ...common, scaling: scalingOf(kind, rope, defaults, dim, originalMax) };
-  top.notes.push(...rope.notes);
+  append(top.notes, rope.notes);
   return result;
 }
 

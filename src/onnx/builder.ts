@@ -17,6 +17,7 @@ import type {
   TensorDef,
   ValueDef,
 } from './types.ts';
+import { append } from '../common/lists.ts';
 
 /** Operator sets that every graph of ours imports. */
 export const OPSETS: ReadonlyMap<string, number> = new Map([
@@ -299,7 +300,7 @@ export class GraphBuilder {
     }
     const nameOf = (value: Value | null): string => (value === null ? '' : (renamed.get(value) ?? value.name));
     const nodes = [...this.prologue, ...this.nodes].map((node) => nodeDef(node, nameOf));
-    nodes.push(...identities);
+    append(nodes, identities);
     const outputs = [...this.outputs].map(([name, value]): ValueDef => ({
       name,
       type: value.type,

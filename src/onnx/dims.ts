@@ -1,5 +1,6 @@
 /** Arithmetic of dimensions: numbers, symbols and products of them, written canonically (`2*B*T`: number first, names sorted). */
 import type { Dim } from './types.ts';
+import { append } from '../common/lists.ts';
 
 /** Splits a dimension into its numeric factor and its sorted symbols. */
 function factors(dim: Dim): { readonly count: number; readonly symbols: readonly string[] } {
@@ -20,7 +21,7 @@ export function product(dims: readonly Dim[]): Dim {
   for (const dim of dims) {
     const part = factors(dim);
     count *= part.count;
-    symbols.push(...part.symbols);
+    append(symbols, part.symbols);
   }
   if (symbols.length === 0 || count === 0) return count;
   symbols.sort();

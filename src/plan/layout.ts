@@ -7,6 +7,7 @@ import { MAX_HEADER_BYTES, encodeHeader } from 'safetensors-js';
 import type { EncodedHeader } from 'safetensors-js';
 import type { Draft } from './experts.ts';
 import type { PlanFile, PlanTensor } from './types.ts';
+import { append, largest } from '../common/lists.ts';
 
 /** Block size that file systems clone by. */
 const CLONE_ALIGN = 4096;
@@ -104,8 +105,9 @@ export function layOut(drafts: readonly Draft[], shardSize: number): Layout {
 
   const bins: Bin[] = [];
   if (shared) {
-    bins.push(
-      ...pack(
+    append(
+      bins,
+      pack(
         drafts.filter((draft) => draft.expert === null),
         shardSize,
         null,
@@ -116,7 +118,10 @@ export function layOut(drafts: readonly Draft[], shardSize: number): Layout {
       return pack(list, shardSize, (sizes.get(first) ?? 1) > 1 ? `expert-${String(first)}` : null);
     });
     // Part by part, expert by expert: a run that is killed has whole parts finished.
-    const parts = Math.max(0, ...experts.map((list) => list.length));
+    const parts = largest(
+      experts.map((list) => list.length),
+      0,
+    );
     for (let part = 0; part < parts; part += 1) {
       for (const list of experts) {
         const bin = list[part];
@@ -124,7 +129,7 @@ export function layOut(drafts: readonly Draft[], shardSize: number): Layout {
       }
     }
   } else {
-    bins.push(...pack(drafts, shardSize, null));
+    append(bins, pack(drafts, shardSize, null));
   }
 
   const nameOf = (index: number): string =>

@@ -7,6 +7,7 @@ import { castAround, nativeDtype } from './experts.ts';
 import type { Expr } from './expr.ts';
 import { bytesOf } from './infer.ts';
 import type { Parent } from './logical.ts';
+import { append } from '../common/lists.ts';
 
 export interface RestContext {
   readonly parents: readonly Parent[];
@@ -45,7 +46,7 @@ export function planRest(context: RestContext, moe: (layer: number) => Draft[]):
   let done = -1;
   const finishLayer = (layer: number | null): void => {
     // The MoE block of a layer comes when its own tensors are through.
-    if (done >= 0 && layer !== done && context.sparse[done] === true) drafts.push(...moe(done));
+    if (done >= 0 && layer !== done && context.sparse[done] === true) append(drafts, moe(done));
     done = layer ?? -1;
   };
   const embed = base.expected.find(({ role }) => role === 'embed');

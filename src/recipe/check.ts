@@ -17,6 +17,7 @@ import type { MapTree, Tree } from './tree.ts';
 import { TARGETS } from './types.ts';
 import type { Recipe } from './types.ts';
 import { parseLayers } from './units.ts';
+import { append } from '../common/lists.ts';
 
 type Field = keyof typeof RECIPE_SHAPE;
 type Parsed = { -readonly [K in Exclude<Field, 'config'>]?: z.output<(typeof RECIPE_SHAPE)[K]> } & {
@@ -68,7 +69,7 @@ function readField<K extends Field>(tree: MapTree, key: K, parsed: Parsed, probl
     // A number beyond the safe integers is two issues of the schema (not safe, too big) and one fault of the reader.
     else for (const issue of result.error.issues) addNew(found, issueProblems(node, [key], issue));
   }
-  problems.push(...found);
+  append(problems, found);
 }
 
 function addNew(problems: RecipeProblem[], more: readonly RecipeProblem[]): void {
@@ -169,7 +170,7 @@ function readExpertInit(node: Tree, parsed: Parsed, problems: RecipeProblem[]): 
   for (const issue of result.error.issues) {
     if (issue.code === 'unrecognized_keys')
       for (const key of issue.keys) problems.push(strangeMethodField(map, key, method));
-    else problems.push(...issueProblems(map, ['expert_init'], issue));
+    else append(problems, issueProblems(map, ['expert_init'], issue));
   }
 }
 

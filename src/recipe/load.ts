@@ -19,6 +19,7 @@ import { setsTree } from './sets.ts';
 import { parseTree, TREE_LIMITS, treeOf } from './tree.ts';
 import type { MapTree, Source, Tree } from './tree.ts';
 import type { Recipe } from './types.ts';
+import { append } from '../common/lists.ts';
 
 export interface RecipeRequest {
   /** Recipe file; its folder is what its paths are relative to. */
@@ -67,7 +68,7 @@ export function diagnoseRecipe(request: RecipeRequest): {
   const text = request.text ?? (file === undefined ? null : readRecipeFile(file, request.file ?? file));
   const read = readText(text, request, baseDir, problems);
   const sets = setsTree(request.sets ?? []);
-  problems.push(...sets.problems);
+  append(problems, sets.problems);
   const preset = choosePreset(request, read.map, sets.tree, problems);
 
   let tree: MapTree = { kind: 'map', entries: new Map(), source: { layer: 'default', label: 'default' } };
@@ -83,7 +84,7 @@ export function diagnoseRecipe(request: RecipeRequest): {
     tree = mergeRecipes(tree, { kind: 'map', source, entries: new Map([['base', treeOf(request.src, source)]]) });
   }
   const checked = checkRecipe(tree);
-  problems.push(...checked.problems);
+  append(problems, checked.problems);
   if (checked.recipe === null || problems.some((problem) => problem.severity === 'error'))
     return { loaded: null, problems };
   const recipe = checked.recipe;
@@ -197,7 +198,7 @@ function readText(
       request.src === undefined ? resolve(baseDir, base) : resolve(request.cwd ?? process.cwd(), request.src),
     ),
   );
-  problems.push(...mapped.problems);
+  append(problems, mapped.problems);
   return { map: mapped.tree, kind };
 }
 

@@ -2,6 +2,7 @@
 import type { DiffReport, ExpertDistance, TensorDistance } from '../diff/index.ts';
 import { bullets, plural, rangesText, table, visible } from './text.ts';
 import type { Style } from './text.ts';
+import { largest, smallest } from '../common/lists.ts';
 
 /** Rows of a list before it is cut; `--json` has all. */
 const MOST_ROWS = 20;
@@ -164,8 +165,8 @@ function layerTable(distances: readonly ExpertDistance[], style: Style): string 
 function expertCells(first: ExpertDistance, group: readonly ExpertDistance[]): string[] {
   const { kind, width, denseWidth, found } = first.neurons;
   const values = group.map((item) => item.relativeL2 ?? NaN);
-  const least = distance(Math.min(...values));
-  const most = distance(Math.max(...values));
+  const least = distance(smallest(values));
+  const most = distance(largest(values));
   const routed = group.flatMap((item) => (item.expert === 'shared' ? [] : [item.expert]));
   return [
     routed.length === 0 ? 'shared' : rangesText(routed),

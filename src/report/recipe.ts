@@ -6,6 +6,7 @@ import type { Recipe } from '../recipe/types.ts';
 import { layersText } from '../recipe/units.ts';
 import { bullets, table } from './text.ts';
 import type { Style } from './text.ts';
+import { largest } from '../common/lists.ts';
 
 /** The whole recipe as YAML that loads again, each value with a comment that says where it came from. */
 export function recipeText(recipe: Recipe, origin: ReadonlyMap<string, string>): string {
@@ -20,7 +21,7 @@ export function recipeText(recipe: Recipe, origin: ReadonlyMap<string, string>):
         lines.push([`  ${flowKey(member)}: ${flow(inner)}`, origin.get(`${key}.${member}`) ?? '']);
     }
   }
-  const wide = Math.min(60, Math.max(...lines.map(([text]) => text.length)));
+  const wide = Math.min(60, largest(lines.map(([text]) => text.length)));
   return lines.map(([text, from]) => (from === '' ? text : `${text.padEnd(wide)}  # ${from}`)).join('\n') + '\n';
 }
 

@@ -2,6 +2,7 @@
 import type { LabLayer, LabReport, LabResult } from '../router-lab/lab.ts';
 import { bullets, plural, table } from './text.ts';
 import type { Style } from './text.ts';
+import { largest } from '../common/lists.ts';
 
 /** Experts whose load is shown one by one. */
 const SHOWN = 16;
@@ -74,7 +75,7 @@ function percent(value: number | null): string {
 function conditionText(values: readonly LabLayer['condition'][]): string {
   if (values.includes('infinite')) return '∞';
   const numbers = values.filter((value) => typeof value === 'number');
-  return numbers.length === 0 ? '' : Math.max(...numbers).toFixed(1);
+  return numbers.length === 0 ? '' : largest(numbers).toFixed(1);
 }
 
 function loadText(load: readonly number[], experts: number): string {

@@ -1,5 +1,6 @@
 /** Shared pieces of the plain-text reports: numbers with units, aligned tables, wrapping, optional colour. */
 import { grouped } from '../common/errors.ts';
+import { largest } from '../common/lists.ts';
 
 /** Colours, or none: every function of the reports takes one of these. */
 export interface Style {
@@ -111,7 +112,12 @@ export interface Column {
 /** An aligned table; the last column is not padded. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[], style: Style): string {
   const cells = rows.map((row) => columns.map((column, i) => cut(visible(row[i] ?? ''), column.max ?? Infinity)));
-  const widths = columns.map((column, i) => Math.max(width(column.title), ...cells.map((row) => width(row[i] ?? ''))));
+  const widths = columns.map((column, i) =>
+    largest(
+      cells.map((row) => width(row[i] ?? '')),
+      width(column.title),
+    ),
+  );
   const line = (row: readonly string[]): string =>
     row
       .map((cell, i) => {
@@ -143,7 +149,10 @@ const WIDE =
 /** Lines `label  value`, labels of one width; values that are null are left out. */
 export function fields(pairs: readonly (readonly [string, string | null])[]): string {
   const shown = pairs.filter((pair): pair is readonly [string, string] => pair[1] !== null);
-  const wide = Math.max(0, ...shown.map(([label]) => label.length));
+  const wide = largest(
+    shown.map(([label]) => label.length),
+    0,
+  );
   return shown.map(([label, value]) => wrap(value, 110, label.padEnd(wide + 2))).join('\n');
 }
 

@@ -18,6 +18,7 @@ import { isPowerOfTwo } from '../verify/claims.ts';
 import { sourcesRead } from '../write/contents.ts';
 import type { Content, PlanContents } from '../write/contents.ts';
 import type { Manifest } from '../write/manifest.ts';
+import { largest } from '../common/lists.ts';
 
 /** `value` holds the entries `at` of a tensor along `dim`, in that order. */
 interface Piece {
@@ -68,7 +69,7 @@ function depthOf(expr: Expr): number {
       return 0;
     case 'concat':
     case 'average':
-      return 1 + Math.max(0, ...expr.of.map(depthOf));
+      return 1 + largest(expr.of.map(depthOf), 0);
     default:
       return 1 + depthOf(expr.of);
   }

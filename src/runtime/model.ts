@@ -16,6 +16,7 @@ import { placeFiles } from './files.ts';
 import type { PlacedFiles } from './files.ts';
 import { floatData, floats, integerData, integers, Session } from './session.ts';
 import type { Feeds, Results, SessionSettings } from './session.ts';
+import { largest } from '../common/lists.ts';
 
 /** Rows of tokens of one run. Shorter rows are padded on the right; pads are seen by no real token. */
 export interface TokenBatch {
@@ -133,7 +134,10 @@ export class RunnableModel {
 
   /** Inputs of a plain batch: ids, positions from 0, causal masks, rotary tables. */
   feeds(batch: TokenBatch): Feeds {
-    const length = Math.max(0, ...batch.rows.map((row) => row.length));
+    const length = largest(
+      batch.rows.map((row) => row.length),
+      0,
+    );
     if (length === 0) throw new MoeError('usage', 'no-tokens', 'There is nothing to run: the batch has no tokens.');
     const ids = batch.rows.flatMap((row) => [...row, ...Array<number>(length - row.length).fill(0)]);
     this.checkIds(ids);
@@ -158,7 +162,7 @@ export class RunnableModel {
     const masks = maskWindows(this.spec).map(
       (window) => [maskName(window), floats(packedMask(row, window), [1, 1, length, length])] as const,
     );
-    const longest = Math.max(...row.positions) + 1;
+    const longest = largest(row.positions) + 1;
     return {
       input_ids: integers(row.ids, [1, length]),
       position_ids: integers(row.positions, [1, length]),

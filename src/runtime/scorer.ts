@@ -15,6 +15,7 @@ import { routerTraces, traceNames } from './model.ts';
 import type { RouterTrace, RunnableModel } from './model.ts';
 import { floatData, floats, integerData, integers } from './session.ts';
 import type { Feeds } from './session.ts';
+import { largest } from '../common/lists.ts';
 
 export interface ScorerSettings {
   /** Longest input in tokens; the model's own when absent. */
@@ -178,7 +179,7 @@ export class ModelScorer implements Pick<Scorer, 'maxLength' | 'loglikelihoods'>
         floats(this.#pastMask(positions, prefix.length, window), [1, 1, length, prefix.length]),
       ] as const,
     ]);
-    const longest = Math.max(...positions) + 1;
+    const longest = largest(positions) + 1;
     return {
       input_ids: integers(row.ids, [1, length]),
       position_ids: integers(positions, [1, length]),

@@ -10,6 +10,7 @@ import { HistogramCounter } from './histogram.ts';
 import { Moments } from './moments.ts';
 import { RadixSelection, quantilesBy } from './quantiles.ts';
 import type { Quantile } from './quantiles.ts';
+import { append } from '../common/lists.ts';
 
 export interface StatsOptions {
   readonly bins: number;
@@ -121,7 +122,7 @@ class Pass {
     const missing = wanted - this.first.length;
     if (coding.kind === 'decoded') {
       const units = Math.ceil(missing / coding.perUnit);
-      this.first.push(...coding.decode(chunk.subarray(0, units * coding.unit)).slice(0, missing));
+      append(this.first, coding.decode(chunk.subarray(0, units * coding.unit)).slice(0, missing));
       return;
     }
     const perByte = coding.bits === 4 ? 2 : 1;

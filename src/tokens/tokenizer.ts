@@ -3,7 +3,7 @@
  * BOS/EOS switches and named special tokens of tokenizer_config.json, which readers of tokenizer.json alone do not see.
  */
 import { Tokenizer } from '@huggingface/tokenizers';
-import { MoeError, messageOf } from '../common/errors.ts';
+import { grouped, MoeError, messageOf } from '../common/errors.ts';
 import { isJsonObject } from '../common/json.ts';
 import type { JsonObject, JsonValue } from '../common/json.ts';
 
@@ -18,6 +18,9 @@ export interface EncodeOptions {
   /** Apply the tokenizer's own rule for special tokens (true by default). */
   readonly addSpecial?: boolean;
 }
+
+/** Characters of one text: a word may be as long, and the library takes some 300 bytes for each character of a word. */
+const MOST_CHARACTERS = 8_000_000;
 
 const NAMED = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'] as const;
 type Named = (typeof NAMED)[number];
@@ -71,8 +74,18 @@ export class TextTokenizer {
     this.notes = notes;
   }
 
-  /** Token ids of `text`. Lone surrogates become U+FFFD first, as in every other implementation. */
+  /**
+   * Token ids of `text`. Lone surrogates become U+FFFD first, as in every other implementation. Throws `text-too-long`, instead of
+   * taking all memory, from 8 million characters on.
+   */
   encode(text: string, options: EncodeOptions = {}): number[] {
+    if (text.length > MOST_CHARACTERS)
+      throw new MoeError(
+        'resources',
+        'text-too-long',
+        `A text of ${grouped(text.length)} characters cannot be tokenised at once, at most ${grouped(MOST_CHARACTERS)}.`,
+        { hint: 'Split it into several texts.' },
+      );
     const add = options.addSpecial ?? true;
     const wellFormed = wellFormedText(text);
     if (this.#frame === null) return this.#tokenizer.encode(wellFormed, { add_special_tokens: add }).ids;

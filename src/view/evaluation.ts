@@ -13,6 +13,7 @@ import type { EvalRow, EvalSubject, Evaluation, Paired, ResultsComparison } from
 import type { Fact } from '../protocol/wire.ts';
 import { durationText, shortCount } from '../report/text.ts';
 import { traceSummaryOf, tracesIn } from './traces.ts';
+import { append } from '../common/lists.ts';
 
 /** A results file, read. */
 export interface ParsedEvaluation {
@@ -184,7 +185,7 @@ export function compareEvaluations(
   } else {
     try {
       const found = compareRuns(a.docs, b.docs, metric);
-      notes.push(...found.notes);
+      append(notes, found.notes);
       pairs = {
         metric: found.metric,
         overall: pairedOf(found.overall),

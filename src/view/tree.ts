@@ -7,6 +7,7 @@ import { mix, placesOf, textHash } from './index-values.ts';
 import { naturalCompare } from './natural.ts';
 import type { NamePattern } from './name-pattern.ts';
 import type { TensorTable } from './tensor-table.ts';
+import { append } from '../common/lists.ts';
 
 export type TreeOrder = 'name' | 'size' | 'file';
 
@@ -59,7 +60,7 @@ export function roleOfNode(node: TreeNode, table: TensorTable): string | null {
       role = own;
     }
     if (next.children.length > MAX_ROLE_LEAVES) return null;
-    stack.push(...next.children);
+    append(stack, next.children);
   }
   return role;
 }
@@ -154,11 +155,11 @@ class Builder {
     for (const [part, list] of byPart) {
       const own = path === '' ? part : `${path}/${part}`;
       const indexed = list[0]?.pattern.indexed === true && part.includes('#');
-      if (!indexed) nodes.push(...this.partNodes(list, depth, slot, part, own, null));
+      if (!indexed) append(nodes, this.partNodes(list, depth, slot, part, own, null));
       else {
         for (const { branches: members, values } of this.alike(list, slot)) {
           const label = part.replace('#', () => rangesText(values));
-          nodes.push(...this.partNodes(members, depth, slot + 1, label, `${own}@${String(values[0] ?? 0)}`, values));
+          append(nodes, this.partNodes(members, depth, slot + 1, label, `${own}@${String(values[0] ?? 0)}`, values));
         }
       }
     }

@@ -7,6 +7,7 @@ import { shortHashes } from '../eval/documents.ts';
 import { importHarnessSamples } from '../eval/import-results.ts';
 import { parseEvaluation } from '../view/evaluation.ts';
 import type { ParsedEvaluation } from '../view/evaluation.ts';
+import { append } from '../common/lists.ts';
 
 /** Larger files are refused: their text must fit into one string several times. */
 const MAX_BYTES = 200 * 2 ** 20;
@@ -93,7 +94,7 @@ async function harnessSamples(path: string): Promise<{ docs: ComparableDoc[]; no
       }
       const read = importHarnessSamples(await readFile(file, 'utf8'), file);
       for (const doc of shortHashes(read.docs)) docs.push(doc);
-      notes.push(...read.notes);
+      append(notes, read.notes);
     } catch (error) {
       notes.push(`${name} cannot be used: ${messageOf(error)}`);
     }

@@ -15,6 +15,7 @@ import {
   upcycleRecord,
 } from '../stats/index.ts';
 import type { Checkpoints, OpenEntry } from './checkpoints.ts';
+import { append } from '../common/lists.ts';
 
 export function serveStats(endpoint: Endpoint, checkpoints: Checkpoints): void {
   endpoint.handle(workerStats, ({ handle, tensor, ...options }, { signal, progress }) =>
@@ -78,7 +79,7 @@ async function metricsOf(
       },
     });
     for (const layer of result.layers) known.set(layer.layer, layer);
-    notes.push(...result.notes);
+    append(notes, result.notes);
   }
   const all = wanted.flatMap((layer) => known.get(layer) ?? []);
   return { layers: all, seconds: (performance.now() - started) / 1000, notes: notes.slice(0, 100) };

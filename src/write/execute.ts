@@ -28,6 +28,7 @@ import { readExactly } from './read-exactly.ts';
 import { requireSpace } from './space.ts';
 import { TOOL_VERSION } from './version.ts';
 import { WriteSink } from './write-sink.ts';
+import { append } from '../common/lists.ts';
 
 export interface WriteOptions {
   /** Continue an unfinished run into the same place; without one it starts afresh. */
@@ -317,7 +318,7 @@ class Run {
 
   private async writeDocuments(): Promise<ManifestDocument[]> {
     const { documents, notes } = await outputDocuments(this.plan, this.sources.checkpoints);
-    this.notes.push(...notes);
+    append(this.notes, notes);
     const { signal } = this.options;
     const written = await Promise.allSettled(
       documents.map((document) => writeDocument(this.place.staging, document, signal)),

@@ -13,6 +13,7 @@ import { MoeError, messageOf } from '../common/errors.ts';
 import type { Expr } from '../plan/expr.ts';
 import { walkExpr } from '../plan/infer.ts';
 import type { Content } from './contents.ts';
+import { largest, smallest } from '../common/lists.ts';
 
 export interface Sink {
   /** Takes the next bytes of a content, which begin at `offset` in it. Resolves when the memory may be reused. */
@@ -183,8 +184,8 @@ async function move(
       ? layout.begin + content.bytes
       : layout.begin + (layout.rows - 1) * layout.rowBytes + layout.columnBytes,
   );
-  const first = needAll ? 0 : Math.floor(Math.min(...members.map(({ layout }) => layout.begin)) / step) * step;
-  const last = needAll ? tensor.bytes : Math.max(...ends);
+  const first = needAll ? 0 : Math.floor(smallest(members.map(({ layout }) => layout.begin)) / step) * step;
+  const last = needAll ? tensor.bytes : largest(ends);
 
   type Slot = Awaited<ReturnType<Ring['take']>>;
   const read = async (begin: number): Promise<{ slot: Slot; bytes: Buffer; begin: number }> => {
@@ -263,8 +264,8 @@ async function compute(
     }
     return { content, value, hash: createHash('sha256'), next: 0, done: 0 };
   });
-  const largest = Math.max(...members.map(({ bytes }) => bytes));
-  const steps = Math.max(1, Math.ceil(largest / STEP_BYTES), Math.ceil(sourceBytes / WINDOW_BYTES));
+  const most = largest(members.map(({ bytes }) => bytes));
+  const steps = Math.max(1, Math.ceil(most / STEP_BYTES), Math.ceil(sourceBytes / WINDOW_BYTES));
   for (let step = 1; step <= steps; step++) {
     for (const item of running) {
       const end = step === steps ? item.value.elements : boundary(item.value, step / steps);

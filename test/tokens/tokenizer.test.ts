@@ -76,6 +76,11 @@ describe('special tokens', () => {
 });
 
 describe('text', () => {
+  it('too long for memory is refused before anything is made of it', () => {
+    const tokenizer = new TextTokenizer({ tokenizerJson: TOY });
+    expect(() => tokenizer.encode('a'.repeat(8_000_001))).toThrow(/8,000,001 characters cannot be tokenised at once/);
+  });
+
   it('lone surrogates become U+FFFD, pairs stay', () => {
     expect(wellFormedText('a\ud83d\ude00b')).toBe('a\ud83d\ude00b');
     expect(wellFormedText('\ud83da\ude00')).toBe('\ufffda\ufffd');

@@ -2,6 +2,7 @@
 import type { LabLayerView, LabReportView, LabResultView } from '../../src/protocol/lab.ts';
 import { t } from '../strings.ts';
 import { durationText, grouped, numberText, shareText, visible } from './format.ts';
+import { largest } from '../../src/common/lists.ts';
 
 export const FACTORS = [1, 1.25, 2, 4] as const;
 
@@ -41,7 +42,7 @@ export function dropShare({ drops }: LabLayerView, factor: number): number | nul
 export function worstCondition({ layers }: LabResultView): string {
   if (layers.some(({ dependent }) => dependent)) return '∞';
   const known = layers.flatMap(({ condition }) => condition ?? []);
-  return known.length === 0 ? '–' : Math.max(...known).toFixed(1);
+  return known.length === 0 ? '–' : largest(known).toFixed(1);
 }
 
 export function conditionText({ condition, dependent }: LabLayerView): string {

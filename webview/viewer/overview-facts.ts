@@ -6,6 +6,7 @@ import { bytesText, formatText, grouped, plural, rangesText, shareText, shortCou
 import type { UnitBase } from '../lib/format.ts';
 import '../parts/copy.ts';
 import { t } from '../strings.ts';
+import { append } from '../../src/common/lists.ts';
 
 interface Row {
   readonly label: string;
@@ -97,7 +98,7 @@ export function facts(overview: Overview, unitBase: UnitBase): TemplateResult {
       exact: null,
       note: null,
     });
-  rows.push(...overview.facts, { label: t('Path'), value: overview.path, exact: overview.path, note: null });
+  append(rows, [...overview.facts, { label: t('Path'), value: overview.path, exact: overview.path, note: null }]);
   return html`<table class="facts">
     <tbody>
       ${rows.map(

@@ -2,6 +2,7 @@ import { readFile, readdir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, relative, sep } from 'node:path';
 import { MoeError, systemCodeOf } from '../../common/errors.ts';
+import { append } from '../../common/lists.ts';
 
 export type SplitName = 'test' | 'validation' | 'train' | 'dev';
 
@@ -183,7 +184,7 @@ function pickSplitOrParts(
     const mine = paths.filter((p) => hasStem(p, part) && WORDS[split].some((w) => splitWords(tail(p)).includes(w)));
     const found = onePerSplit(mine, root, split);
     if (found === undefined) absent.push(part);
-    else files.push(...found);
+    else append(files, found);
   }
   if (files.length === 0) return undefined;
   const notes =
