@@ -134,7 +134,7 @@ describe('filter', () => {
     );
     const start = Date.now();
     globMatches(`${'*a'.repeat(50)}b`, 'a'.repeat(1000));
-    expect(Date.now() - start).toBeLessThan(1000);
+    expect(Date.now() - start).toBeLessThan(4000);
   });
 
   it('refuses what can run for ages and takes the rest', () => {
