@@ -90,7 +90,7 @@ async function measure(D: number, F: number, E: number, K: number, N: number): P
     }
     return Session.create(g, SETTINGS);
   };
-  const names = { router: whole('router', [E, D]), expert, shared: null };
+  const names = { router: whole('router', [E, D]), routerBias: null, choiceBias: null, expert, shared: null };
   const moe = (experts: MoeOptions['experts'], backward: boolean): Promise<Session> =>
     block((g, x, w) => mixture(g, spec, ffn, names, w, { experts, capacity: null }, x).output, backward);
   const dense = (backward: boolean): Promise<Session> =>

@@ -39,6 +39,7 @@ export class TraceCollector implements TraceSink {
         layers: layers.map(({ index }) => index),
         experts: first.ffn.experts,
         topK: first.ffn.topK,
+        gate: first.ffn.router.score === 'sigmoid' ? 'sigmoid' : 'softmax',
         normTopK: first.ffn.normalise,
         dropWindow: DROP_WINDOW,
       }),

@@ -5,8 +5,8 @@ import type { Dim } from '../onnx/types.ts';
 import * as math from '../onnx/ops-math.ts';
 import * as shape from '../onnx/ops-shape.ts';
 import { linear, norm } from './layers.ts';
-import type { AttentionWeights } from './naming.ts';
-import type { LayerSpec, TransformerSpec } from './spec.ts';
+import type { AttentionWeights, LatentWeights, WeightNames } from './naming.ts';
+import type { LatentAttention, LayerSpec, TransformerSpec } from './spec.ts';
 import type { WeightBinder } from './weights.ts';
 
 /** Inputs that all layers share. */
@@ -40,35 +40,143 @@ export interface AttentionResult {
   readonly values: Value;
 }
 
+/** What a layer's tokens ask with and offer: queries, keys (both rotated) and values, [B·T, heads · width] each. */
+interface Projections {
+  readonly q: Value;
+  readonly k: Value;
+  readonly v: Value;
+}
+
 /** Attention of one layer over x [B·T, hidden]. */
 export function attention(
   g: GraphBuilder,
   spec: TransformerSpec,
   layer: LayerSpec,
-  names: AttentionWeights,
+  names: WeightNames,
   weights: WeightBinder,
   inputs: AttentionInputs,
   x: Value,
 ): AttentionResult {
+  const { latent } = spec.attention;
+  if (latent === null) {
+    const own = names.attention(layer);
+    const projected = plainProjections(g, spec, own, weights, inputs, x);
+    const sinks = spec.attention.sinks ? weights.float(names.sinks(layer)) : null;
+    const { context, ...cached } = attend(g, spec, layer, inputs, projected, sinks);
+    return { output: linear(g, context, weights, own.o, own.bias.o), ...cached };
+  }
+  const own = names.latent(layer, latent);
+  const projected = latentProjections(g, spec, latent, own, weights, inputs, x);
+  const { context, ...cached } = attend(g, spec, layer, inputs, projected, null);
+  return { output: linear(g, context, weights, own.o, own.oBias), ...cached };
+}
+
+function plainProjections(
+  g: GraphBuilder,
+  spec: TransformerSpec,
+  names: AttentionWeights,
+  weights: WeightBinder,
+  inputs: AttentionInputs,
+  x: Value,
+): Projections {
   const { heads, kvHeads, headDim } = spec;
-  const { batch, length } = inputs;
-  const groups = heads / kvHeads;
   const project = (role: 'q' | 'k' | 'v'): Value => linear(g, x, weights, names[role], names.bias[role]);
   const clip = (value: Value): Value =>
     spec.attention.clip === null ? value : math.clamp(g, value, spec.attention.clip);
-  const rotate = (value: Value, count: number): Value =>
-    math.rotary(
-      g,
-      shape.reshape(g, value, [batch, length, count * headDim]),
-      inputs.positions,
-      inputs.cos,
-      inputs.sin,
+  return {
+    q: rotate(g, spec, inputs, clip(qkNorm(g, spec, weights, names.qNorm, project('q'), heads)), heads, headDim),
+    k: rotate(g, spec, inputs, clip(qkNorm(g, spec, weights, names.kNorm, project('k'), kvHeads)), kvHeads, headDim),
+    v: clip(project('v')),
+  };
+}
+
+/** RMS norms inside latent attention have their class's default, whatever the config says (transformers, modeling_deepseek_v3). */
+const LATENT_EPS = 1e-6;
+
+/**
+ * Multi-head latent attention, expanded to ordinary heads (DeepSeek-V2, arXiv 2405.04434 §2.1): each head of queries and keys has a
+ * part without positions and a rotated part, the latter the same for all heads of keys.
+ */
+function latentProjections(
+  g: GraphBuilder,
+  spec: TransformerSpec,
+  { keyValueRank, plainDim }: LatentAttention,
+  names: LatentWeights,
+  weights: WeightBinder,
+  inputs: AttentionInputs,
+  x: Value,
+): Projections {
+  const { heads, headDim, valueDim } = spec;
+  const tokens = x.shape[0] ?? 1;
+  const turned = spec.rope.dim;
+  const inTwo = (value: Value, sizes: readonly [number, number], axis: number): readonly [Value, Value] => {
+    const [first, second] = shape.split(g, value, sizes, axis);
+    if (first === undefined || second === undefined) throw new Error('a split in two has two parts');
+    return [first, second];
+  };
+  const { query } = names;
+  const q =
+    'full' in query
+      ? linear(g, x, weights, query.full, null)
+      : linear(
+          g,
+          norm(g, spec, weights, query.norm, linear(g, x, weights, query.down, names.queryBias), LATENT_EPS),
+          weights,
+          query.up,
+          null,
+        );
+  const [qPlain, qTurned] = inTwo(shape.reshape(g, q, [tokens, heads, headDim]), [plainDim, turned], 2);
+  const narrow = linear(g, x, weights, names.keyValueDown, names.keyValueBias);
+  const [compressed, kTurned] = inTwo(narrow, [keyValueRank, turned], 1);
+  const wide = linear(
+    g,
+    norm(g, spec, weights, names.keyValueNorm, compressed, LATENT_EPS),
+    weights,
+    names.keyValueUp,
+    null,
+  );
+  const [kPlain, v] = inTwo(shape.reshape(g, wide, [tokens, heads, plainDim + valueDim]), [plainDim, valueDim], 2);
+  const around = (value: Value, count: number): Value =>
+    shape.reshape(g, rotate(g, spec, inputs, shape.reshape(g, value, [tokens, count * turned]), count, turned), [
+      tokens,
       count,
-      spec.rope.dim,
-    );
-  const q = rotate(clip(qkNorm(g, spec, weights, names.qNorm, project('q'), heads)), heads);
-  const k = rotate(clip(qkNorm(g, spec, weights, names.kNorm, project('k'), kvHeads)), kvHeads);
-  const v = clip(project('v'));
+      turned,
+    ]);
+  // A product with ones repeats the one rotated part for every head.
+  const forAll = math.mul(g, around(kTurned, 1), g.constant('float32', [1, heads, 1], Array<number>(heads).fill(1)));
+  const flat = (value: Value, width: number): Value => shape.reshape(g, value, [tokens, heads * width]);
+  return {
+    q: flat(shape.concat(g, [qPlain, around(qTurned, heads)], 2, headDim), headDim),
+    k: flat(shape.concat(g, [kPlain, forAll], 2, headDim), headDim),
+    v: flat(v, valueDim),
+  };
+}
+
+/** Rotates the first `spec.rope.dim` of each head's `width` elements; [B·T, count · width] becomes [B, T, count · width]. */
+function rotate(
+  g: GraphBuilder,
+  spec: TransformerSpec,
+  { batch, length, positions, cos, sin }: AttentionInputs,
+  value: Value,
+  count: number,
+  width: number,
+): Value {
+  const rows = shape.reshape(g, value, [batch, length, count * width]);
+  return math.rotary(g, rows, positions, cos, sin, count, spec.rope.dim, spec.attention.interleavedRope);
+}
+
+/** Scores, softmax and weighted values: [B·T, heads · value width], and what a cache keeps. */
+function attend(
+  g: GraphBuilder,
+  spec: TransformerSpec,
+  layer: LayerSpec,
+  inputs: AttentionInputs,
+  { q, k, v }: Projections,
+  sinks: Value | null,
+): { readonly context: Value; readonly keys: Value; readonly values: Value } {
+  const { heads, kvHeads, headDim, valueDim } = spec;
+  const { batch, length } = inputs;
+  const groups = heads / kvHeads;
   // The query heads that share a key head stand as more rows of one matrix, so keys and values are never repeated.
   const rows = product([groups, length]);
   const queries = shape.reshape(
@@ -76,9 +184,9 @@ export function attention(
     shape.transpose(g, shape.reshape(g, q, [batch, length, kvHeads, groups, headDim]), [0, 2, 3, 1, 4]),
     [batch, kvHeads, rows, headDim],
   );
-  const byHead = (value: Value): Value =>
-    shape.transpose(g, shape.reshape(g, value, [batch, length, kvHeads, headDim]), [0, 2, 1, 3]);
-  const [keys, values] = [byHead(k), byHead(v)];
+  const byHead = (value: Value, width: number): Value =>
+    shape.transpose(g, shape.reshape(g, value, [batch, length, kvHeads, width]), [0, 2, 1, 3]);
+  const [keys, values] = [byHead(k, headDim), byHead(v, valueDim)];
 
   const scores = (against: Value, width: Dim, mask: Value): Value => {
     const raw = math.matmul(g, queries, against, { transB: true, alpha: spec.attention.scale });
@@ -86,32 +194,64 @@ export function attention(
     const split = shape.reshape(g, capped, [batch, kvHeads, groups, length, width]);
     return math.add(g, split, shape.reshape(g, mask, [mask.shape[0] ?? batch, 1, 1, length, width]));
   };
-  const own = scores(keys, length, inputs.mask(layer.window));
-  const flat = (p: Value, width: Dim): Value => shape.reshape(g, p, [batch, kvHeads, rows, width]);
-  let context: Value;
-  if (inputs.past === null) {
-    context = math.matmul(g, flat(math.softmax(g, own), length), values);
-  } else {
-    // The cache is read where it lies: scores and probabilities are joined, never keys and values.
-    const { past } = inputs;
-    const old = scores(past.keys(layer.index), past.length, past.mask(layer.window));
-    const total = g.freshSymbol('S');
-    const joined = math.softmax(g, shape.concat(g, [old, own], -1, total));
-    const sizes = shape.concat(g, [g.symbol(symbolName(past.length)), g.symbol(symbolName(length))], 0);
-    const [pOld, pOwn] = shape.splitBy(g, joined, sizes, -1, [past.length, length]);
-    if (pOld === undefined || pOwn === undefined) throw new Error('a split in two has two parts');
-    context = math.add(
-      g,
-      math.matmul(g, flat(pOld, past.length), past.values(layer.index)),
-      math.matmul(g, flat(pOwn, length), values),
-    );
-  }
-  const split = shape.reshape(g, context, [batch, kvHeads, groups, length, headDim]);
+  // The cache is read where it lies: scores and probabilities are joined, never keys and values.
+  const { past } = inputs;
+  const parts: Part[] = [{ scores: scores(keys, length, inputs.mask(layer.window)), width: length, values }];
+  if (past !== null)
+    parts.unshift({
+      scores: scores(past.keys(layer.index), past.length, past.mask(layer.window)),
+      width: past.length,
+      values: past.values(layer.index),
+    });
+  if (sinks !== null) parts.push({ scores: sinkScores(g, spec, inputs, sinks), width: 1, values: null });
+  const weighted = probabilities(g, parts).flatMap((p, i) => {
+    const part = parts[i];
+    if (part === undefined || part.values === null) return [];
+    return [math.matmul(g, shape.reshape(g, p, [batch, kvHeads, rows, part.width]), part.values)];
+  });
+  const context = weighted.reduce((sum, one) => math.add(g, sum, one));
+  const split = shape.reshape(g, context, [batch, kvHeads, groups, length, valueDim]);
   const merged = shape.reshape(g, shape.transpose(g, split, [0, 3, 1, 2, 4]), [
     product([batch, length]),
-    heads * headDim,
+    heads * valueDim,
   ]);
-  return { output: linear(g, merged, weights, names.o, names.bias.o), keys, values };
+  return { context: merged, keys, values };
+}
+
+/** Scores [B, KV, G, T, width] over some places, and the values that lie there; null: nothing lies there. */
+interface Part {
+  readonly scores: Value;
+  readonly width: Dim;
+  readonly values: Value | null;
+}
+
+/** One softmax over all parts, in their parts. */
+function probabilities(g: GraphBuilder, parts: readonly Part[]): readonly Value[] {
+  const [only] = parts;
+  if (only !== undefined && parts.length === 1) return [math.softmax(g, only.scores)];
+  const all = shape.concat(
+    g,
+    parts.map(({ scores }) => scores),
+    -1,
+    g.freshSymbol('S'),
+  );
+  const widths = parts.map(({ width }) => (width === 1 ? g.constant('int64', [1], [1]) : g.symbol(symbolName(width))));
+  return shape.splitBy(
+    g,
+    math.softmax(g, all),
+    shape.concat(g, widths, 0),
+    -1,
+    parts.map(({ width }) => width),
+  );
+}
+
+/** One more column of scores, the same for every token of a head. */
+function sinkScores(g: GraphBuilder, spec: TransformerSpec, { batch, length }: AttentionInputs, sinks: Value): Value {
+  const groups = spec.heads / spec.kvHeads;
+  const sizes = [g.symbol(symbolName(batch)), g.constant('int64', [2], [spec.kvHeads, groups])];
+  const like = shape.concat(g, [...sizes, g.symbol(symbolName(length)), g.constant('int64', [1], [1])], 0);
+  const zeros = shape.filled(g, like, [batch, spec.kvHeads, groups, length, 1], 'float32', 0);
+  return math.add(g, zeros, shape.reshape(g, sinks, [1, spec.kvHeads, groups, 1, 1]));
 }
 
 function symbolName(dim: Dim): string {

@@ -113,9 +113,9 @@ function sharedInputs(g: GraphBuilder, spec: TransformerSpec, cache: boolean): A
     maskWindows(spec).map((window) => [window, g.input(maskName(window, true), 'float32', ['B', 1, 'T', 'P'])]),
   );
   // A prefix that all rows share has batch 1, which broadcasts; the nominal batch is B.
-  const slots = spec.layers.map(() => ['B', spec.kvHeads, 'P', spec.headDim] as const);
-  const keys = slots.map((dims, layer) => g.input(`past_key.${layer}`, 'float32', dims));
-  const values = slots.map((dims, layer) => g.input(`past_value.${layer}`, 'float32', dims));
+  const slot = (stem: string, width: number): readonly Value[] =>
+    spec.layers.map((_, layer) => g.input(`${stem}.${layer}`, 'float32', ['B', spec.kvHeads, 'P', width]));
+  const [keys, values] = [slot('past_key', spec.headDim), slot('past_value', spec.valueDim)];
   const past: PastInputs = {
     length: 'P',
     mask: (window) => known(pastMasks, window),
@@ -160,7 +160,7 @@ function decoderLayer(
   const residual = (into: Value, block: Value): Value =>
     math.add(g, into, spec.residualScale === 1 ? block : math.mul(g, block, g.scalar(spec.residualScale)));
   const attended = g.scoped('attention', () =>
-    attention(g, spec, layer, names.attention(layer), weights, inputs, optional(norms.beforeAttention, x)),
+    attention(g, spec, layer, names, weights, inputs, optional(norms.beforeAttention, x)),
   );
   if (options.cache) {
     g.output(`present_key.${layer.index}`, attended.keys);
@@ -214,7 +214,7 @@ function head(
 ): void {
   const picked = options.rows === 'all' ? x : shape.gather(g, x, g.input('rows', 'int64', ['M']));
   const normed = norm(g, spec, weights, names.finalNorm(), picked);
-  const raw = linear(g, normed, weights, names.head(), null);
+  const raw = linear(g, normed, weights, names.head(), names.headBias());
   const scaled = spec.logitsDivisor === 1 ? raw : math.div(g, raw, g.scalar(spec.logitsDivisor));
   const logits = softcap(g, scaled, spec.finalSoftcap);
   if (options.head === 'logits') {

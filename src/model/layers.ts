@@ -1,7 +1,8 @@
 /** Building blocks of one layer: linear maps, norms, activations, the gated feed-forward. */
 import type { GraphBuilder, Value } from '../onnx/builder.ts';
 import * as math from '../onnx/ops-math.ts';
-import type { FfnWeights } from './naming.ts';
+import * as shape from '../onnx/ops-shape.ts';
+import type { FfnWeights, TransposedFfnWeights } from './naming.ts';
 import type { Activation, TransformerSpec } from './spec.ts';
 import type { WeightBinder, WeightRef } from './weights.ts';
 
@@ -19,17 +20,22 @@ export function linear(
   });
 }
 
-/** RMS norm with the family's offset (gemma applies 1 + w). */
+/** The family's norm: RMS norm with its offset (gemma applies 1 + w), or LayerNorm, whose bias stands beside its weight. */
 export function norm(
   g: GraphBuilder,
   spec: TransformerSpec,
   weights: WeightBinder,
   weight: WeightRef,
   x: Value,
+  eps = spec.norm.eps,
 ): Value {
   const stored = weights.float(weight);
   const w = spec.norm.unitOffset ? math.add(g, stored, g.scalar(1), { prologue: true }) : stored;
-  return math.rmsNorm(g, x, w, spec.norm.eps);
+  if (spec.norm.kind === 'rms') return math.rmsNorm(g, x, w, eps);
+  // LayerNorm is the RMS norm of what is left without the mean.
+  const mean = math.mul(g, math.reduceSum(g, x, -1, true), g.scalar(1 / spec.hiddenSize));
+  const bias = weights.float({ ...weight, tensor: weight.tensor.replace(/weight$/, 'bias') });
+  return math.add(g, math.rmsNorm(g, math.sub(g, x, mean), w, eps), bias);
 }
 
 export function activate(g: GraphBuilder, x: Value, activation: Activation): Value {
@@ -56,6 +62,14 @@ export function activate(g: GraphBuilder, x: Value, activation: Activation): Val
 /** How a matrix product is emitted: Gemm, or FusedMatMul where shapes are to stay unknown. */
 export type Multiply = (x: Value, weight: WeightRef, bias: WeightRef | null) => Value;
 
+/** act(gate) · up, or gpt-oss's clamped form. */
+function gated(g: GraphBuilder, spec: TransformerSpec, gate: Value, up: Value): Value {
+  if (spec.clampedGlu === null) return math.mul(g, activate(g, gate, spec.activation), up);
+  const { alpha, limit } = spec.clampedGlu;
+  const swish = math.swish(g, math.clamp(g, gate, limit, -3e38), alpha);
+  return math.mul(g, math.add(g, math.clamp(g, up, limit), g.scalar(1)), swish);
+}
+
 /** down(act(gate(x)) · up(x)). */
 export function feedForward(
   g: GraphBuilder,
@@ -64,7 +78,24 @@ export function feedForward(
   x: Value,
   multiply: Multiply,
 ): Value {
-  const gate = activate(g, multiply(x, names.gate, names.bias?.gate ?? null), spec.activation);
+  const gate = multiply(x, names.gate, names.bias?.gate ?? null);
   const up = multiply(x, names.up, names.bias?.up ?? null);
-  return multiply(math.mul(g, gate, up), names.down, names.bias?.down ?? null);
+  return multiply(gated(g, spec, gate, up), names.down, names.bias?.down ?? null);
+}
+
+/** The same for matrices stored [in, out] with gate and up in one, their columns in turns (gpt-oss). */
+export function transposedFeedForward(
+  g: GraphBuilder,
+  spec: TransformerSpec,
+  names: TransposedFfnWeights,
+  weights: WeightBinder,
+  x: Value,
+): Value {
+  const plus = (value: Value, bias: WeightRef): Value => math.add(g, value, weights.float(bias));
+  const both = plus(math.matmul(g, x, weights.float(names.gateUp)), names.bias.gateUp);
+  const rows = x.shape[0] ?? 1;
+  const pairs = shape.reshape(g, both, [rows, names.width, 2]);
+  const [gate, up] = shape.split(g, pairs, [1, 1], 2).map((part) => shape.reshape(g, part, [rows, names.width]));
+  if (gate === undefined || up === undefined) throw new Error('a split in two has two parts');
+  return plus(math.matmul(g, gated(g, spec, gate, up), weights.float(names.down)), names.bias.down);
 }

@@ -6,10 +6,11 @@ import type { GraphBuilder, Value } from '../onnx/builder.ts';
 import { product } from '../onnx/dims.ts';
 import * as math from '../onnx/ops-math.ts';
 import * as shape from '../onnx/ops-shape.ts';
-import { feedForward, linear } from './layers.ts';
+import { feedForward, linear, transposedFeedForward } from './layers.ts';
 import type { MoeWeights } from './naming.ts';
+import { route } from './router.ts';
 import type { MoeFfn, TransformerSpec } from './spec.ts';
-import type { WeightBinder } from './weights.ts';
+import type { WeightBinder, WeightRef } from './weights.ts';
 
 /** Which tokens an expert with a full queue drops. */
 export interface Capacity {
@@ -39,17 +40,6 @@ export interface MoeResult {
   readonly mixing: Value;
 }
 
-/** Router decision: chosen experts and their weights, from logits [N, E]. */
-function route(g: GraphBuilder, ffn: MoeFfn, logits: Value): { readonly chosen: Value; readonly mixing: Value } {
-  if (ffn.normalise) {
-    // softmax → top-k → divide by the sum is the same function as top-k → softmax.
-    const [best, chosen] = math.topK(g, logits, ffn.topK);
-    return { chosen, mixing: math.softmax(g, best) };
-  }
-  const [mixing, chosen] = math.topK(g, math.softmax(g, logits), ffn.topK);
-  return { chosen, mixing };
-}
-
 /** The MoE block over x [N, hidden]. */
 export function mixture(
   g: GraphBuilder,
@@ -63,8 +53,10 @@ export function mixture(
   const { experts, topK } = ffn;
   const tokens = x.shape[0] ?? 1;
   const assigned = product([tokens, topK]);
-  const logits = linear(g, x, weights, names.router, null);
-  const { chosen, mixing } = route(g, ffn, logits);
+  const logits = linear(g, x, weights, names.router, names.routerBias);
+  const choiceBias =
+    names.choiceBias === null ? null : shape.reshape(g, weights.float(names.choiceBias), [1, ffn.experts]);
+  const { chosen, mixing } = route(g, ffn, logits, choiceBias);
 
   // hits[n, e] = 1 where token n chose expert e; running sums over tokens number each expert's queue.
   const ones = shape.filled(g, shape.shapeOf(g, chosen), chosen.shape, 'int64', 1);
@@ -110,9 +102,13 @@ function expertOutputs(
   const dims = Array.from({ length: ffn.experts }, () => g.freshSymbol('rows'));
   const hidden = shape.withoutShape(g, sorted);
   const parts = shape.splitBy(g, hidden, counts, 0, dims);
-  const multiply = (x: Value, weight: Parameters<WeightBinder['float']>[0]): Value =>
-    math.matmul(g, x, weights.float(weight), { transB: true });
-  const run = (part: Value, expert: number): Value => feedForward(g, spec, names.expert(expert), part, multiply);
+  const multiply = (x: Value, weight: WeightRef): Value => math.matmul(g, x, weights.float(weight), { transB: true });
+  const run = (part: Value, expert: number): Value => {
+    const one = names.expert(expert);
+    return 'gateUp' in one
+      ? transposedFeedForward(g, spec, one, weights, part)
+      : feedForward(g, spec, one, part, multiply);
+  };
   const build = (part: Value, expert: number): Value => g.scoped(`expert${expert}`, () => run(part, expert));
   let outputs: readonly Value[];
   if (options.experts === 'flat') outputs = parts.map(build);

@@ -5,7 +5,7 @@
 import { MoeError } from '../common/errors.ts';
 import { whole } from './weights.ts';
 import type { WeightRef, WeightSource } from './weights.ts';
-import type { LayerSpec, MoeFfn, TransformerSpec } from './spec.ts';
+import type { LatentAttention, LayerSpec, MoeFfn, TransformerSpec } from './spec.ts';
 
 export interface FfnWeights {
   readonly gate: WeightRef;
@@ -14,9 +14,21 @@ export interface FfnWeights {
   readonly bias: { readonly gate: WeightRef; readonly up: WeightRef; readonly down: WeightRef } | null;
 }
 
+/** An expert's part of stacks of matrices [in, out] (gpt-oss). */
+export interface TransposedFfnWeights {
+  readonly width: number;
+  /** [hidden, 2 · width]: columns of gate and up in turns. */
+  readonly gateUp: WeightRef;
+  readonly down: WeightRef;
+  readonly bias: { readonly gateUp: WeightRef; readonly down: WeightRef };
+}
+
 export interface MoeWeights {
   readonly router: WeightRef;
-  readonly expert: (index: number) => FfnWeights;
+  readonly routerBias: WeightRef | null;
+  /** Added to scores for the choice; [E] or [1, E]. */
+  readonly choiceBias: WeightRef | null;
+  readonly expert: (index: number) => FfnWeights | TransposedFfnWeights;
   readonly shared: { readonly ffn: FfnWeights; readonly gate: WeightRef | null } | null;
 }
 
@@ -33,6 +45,20 @@ export interface AttentionWeights {
   };
   readonly qNorm: WeightRef | null;
   readonly kNorm: WeightRef | null;
+}
+
+/** Matrices of multi-head latent attention. */
+export interface LatentWeights {
+  /** One matrix, or a narrow one, its norm and a wide one. */
+  readonly query:
+    { readonly full: WeightRef } | { readonly down: WeightRef; readonly norm: WeightRef; readonly up: WeightRef };
+  readonly queryBias: WeightRef | null;
+  readonly keyValueDown: WeightRef;
+  readonly keyValueBias: WeightRef | null;
+  readonly keyValueNorm: WeightRef;
+  readonly keyValueUp: WeightRef;
+  readonly o: WeightRef;
+  readonly oBias: WeightRef | null;
 }
 
 export interface LayerNorms {
@@ -69,6 +95,11 @@ export class WeightNames {
       (candidate) => this.source.get(candidate) !== undefined,
     );
     return whole(name ?? 'lm_head.weight', shape);
+  }
+
+  /** Bias of the output matrix; null where the family has none. */
+  headBias(): WeightRef | null {
+    return this.spec.headBias ? whole('lm_head.bias', [this.spec.vocabSize]) : null;
   }
 
   norms(layer: LayerSpec): LayerNorms {
@@ -128,6 +159,37 @@ export class WeightNames {
     };
   }
 
+  /** Scores that take a share of each head's attention. */
+  sinks(layer: LayerSpec): WeightRef {
+    return whole(`${this.#layer(layer)}self_attn.sinks`, [this.spec.heads]);
+  }
+
+  latent(layer: LayerSpec, { queryRank, keyValueRank, plainDim }: LatentAttention): LatentWeights {
+    const { hiddenSize, heads, headDim, valueDim, rope, attention } = this.spec;
+    const base = `${this.#layer(layer)}self_attn.`;
+    const bias = (on: boolean, name: string, rows: number): WeightRef | null =>
+      on ? whole(`${base}${name}.bias`, [rows]) : null;
+    const queryRows = heads * headDim;
+    const keyValueRows = keyValueRank + rope.dim;
+    return {
+      query:
+        queryRank === null
+          ? { full: whole(`${base}q_proj.weight`, [queryRows, hiddenSize]) }
+          : {
+              down: whole(`${base}q_a_proj.weight`, [queryRank, hiddenSize]),
+              norm: whole(`${base}q_a_layernorm.weight`, [queryRank]),
+              up: whole(`${base}q_b_proj.weight`, [queryRows, queryRank]),
+            },
+      queryBias: queryRank === null ? null : bias(attention.bias.qkv, 'q_a_proj', queryRank),
+      keyValueDown: whole(`${base}kv_a_proj_with_mqa.weight`, [keyValueRows, hiddenSize]),
+      keyValueBias: bias(attention.bias.qkv, 'kv_a_proj_with_mqa', keyValueRows),
+      keyValueNorm: whole(`${base}kv_a_layernorm.weight`, [keyValueRank]),
+      keyValueUp: whole(`${base}kv_b_proj.weight`, [heads * (plainDim + valueDim), keyValueRank]),
+      o: whole(`${base}o_proj.weight`, [hiddenSize, heads * valueDim]),
+      oBias: bias(attention.bias.o, 'o_proj', hiddenSize),
+    };
+  }
+
   dense(layer: LayerSpec, width: number): FfnWeights {
     const base = `${this.#layer(layer)}mlp.`;
     const hidden = this.spec.hiddenSize;
@@ -148,13 +210,42 @@ export class WeightNames {
       `${prefix}block_sparse_moe.gate.weight`,
       `${prefix}block_sparse_moe.router.layer.weight`,
       `${prefix}block_sparse_moe.router.weight`,
+      `${prefix}mlp.router.weight`,
     ];
     const router = whole(this.#present(routerNames), routerShape);
-    return { router, expert: (index) => this.#expert(layout, ffn, index), shared: this.#shared(prefix, ffn) };
+    return {
+      router,
+      routerBias: ffn.router.bias ? whole(router.tensor.replace(/weight$/, 'bias'), [ffn.experts]) : null,
+      choiceBias: ffn.router.choiceBias ? this.#choiceBias(prefix, ffn) : null,
+      expert: (index) => this.#expert(layout, ffn, index),
+      shared: this.#shared(prefix, ffn),
+    };
   }
 
-  #expert(layout: ExpertLayout, ffn: MoeFfn, index: number): FfnWeights {
+  #choiceBias(prefix: string, ffn: MoeFfn): WeightRef {
+    const tensor = this.#present([
+      `${prefix}mlp.gate.e_score_correction_bias`,
+      `${prefix}mlp.moe_statics.e_score_correction_bias`,
+    ]);
+    const rows = this.source.get(tensor)?.shape.length === 2;
+    return whole(tensor, rows ? [1, ffn.experts] : [ffn.experts]);
+  }
+
+  #expert(layout: ExpertLayout, ffn: MoeFfn, index: number): FfnWeights | TransposedFfnWeights {
     const [hidden, width] = [this.spec.hiddenSize, ffn.width];
+    const part = (tensor: string, shape: readonly number[]): WeightRef => ({
+      tensor,
+      tensorShape: [ffn.experts, ...shape],
+      shape,
+      start: index * shape.reduce((a, b) => a * b, 1),
+    });
+    if (layout.kind === 'transposed')
+      return {
+        width,
+        gateUp: part(layout.gateUp, [hidden, 2 * width]),
+        down: part(layout.down, [width, hidden]),
+        bias: { gateUp: part(`${layout.gateUp}_bias`, [2 * width]), down: part(`${layout.down}_bias`, [hidden]) },
+      };
     if (layout.kind === 'each') return this.#ffn(`${layout.base}${index}.`, layout.names, width, false);
     const stack = [ffn.experts, 2 * width, hidden];
     const start = index * 2 * width * hidden;
@@ -174,10 +265,10 @@ export class WeightNames {
   #shared(prefix: string, ffn: MoeFfn): MoeWeights['shared'] {
     if (ffn.shared === null) return null;
     const gate = ffn.shared.gated ? whole(`${prefix}mlp.shared_expert_gate.weight`, [1, this.spec.hiddenSize]) : null;
-    return {
-      ffn: this.#ffn(`${prefix}mlp.shared_expert.`, ['gate_proj', 'up_proj', 'down_proj'], ffn.shared.width, false),
-      gate,
-    };
+    const names = ['gate_proj', 'up_proj', 'down_proj'] as const;
+    const bases = [`${prefix}mlp.shared_expert.`, `${prefix}mlp.shared_experts.`];
+    const base = this.#present(bases.map((one) => `${one}up_proj.weight`)).replace(/up_proj\.weight$/, '');
+    return { ffn: this.#ffn(base, names, ffn.shared.width, this.spec.mlp.bias), gate };
   }
 
   #ffn(base: string, names: readonly [string, string, string], width: number, bias: boolean): FfnWeights {
@@ -206,8 +297,19 @@ export class WeightNames {
       ] as const) {
         if (this.source.get(`${base}0.${names[0]}.weight`) !== undefined) return { kind: 'each', base, names };
       }
-      if (this.source.get(`${base}gate_up_proj`) !== undefined)
-        return { kind: 'stacked', gateUp: `${base}gate_up_proj`, down: `${base}down_proj` };
+      const [gateUp, down] = [`${base}gate_up_proj`, `${base}down_proj`];
+      if (this.source.get(gateUp) !== undefined)
+        return { kind: this.spec.clampedGlu === null ? 'stacked' : 'transposed', gateUp, down };
+      if (this.source.get(`${gateUp}_blocks`) !== undefined)
+        throw new MoeError(
+          'input',
+          'dtype-not-runnable',
+          `${gateUp} is stored as MXFP4 (${gateUp}_blocks and _scales), which cannot be run directly.`,
+          {
+            tensor: `${gateUp}_blocks`,
+            hint: 'Dequantise the checkpoint first: load it with transformers, dequantised, and save it.',
+          },
+        );
     }
     const fused = `${prefix}block_sparse_moe.`;
     if (this.source.get(`${fused}input_linear.weight`) !== undefined)
@@ -232,7 +334,7 @@ export class WeightNames {
 
 type ExpertLayout =
   | { readonly kind: 'each'; readonly base: string; readonly names: readonly [string, string, string] }
-  | { readonly kind: 'stacked'; readonly gateUp: string; readonly down: string };
+  | { readonly kind: 'stacked' | 'transposed'; readonly gateUp: string; readonly down: string };
 
 /** Consecutive row blocks of one matrix. */
 function splitRows(tensor: string, rows: readonly number[], columns: number): readonly WeightRef[] {

@@ -34,6 +34,8 @@ export type RopeScaling =
       readonly shortFactor: readonly number[];
       readonly longFactor: readonly number[];
       readonly attentionFactor: number;
+      /** Up to the original maximum and beyond it, where the family has two (phimoe). */
+      readonly mscale: { readonly short: number; readonly long: number } | null;
     };
 
 export interface RopeSpec {
@@ -53,6 +55,8 @@ export interface RopeDefaults {
   readonly partial: boolean;
   /** `original_max_position_embeddings` of the class when the config has none (phi3: 4096). */
   readonly originalMax?: number;
+  /** longrope has `short_mscale` and `long_mscale` in place of an attention factor (phimoe). */
+  readonly mscales?: boolean;
   /** Family spellings of scaling kinds, such as phi3's `su` for longrope. */
   readonly kindAliases?: ReadonlyMap<string, string>;
 }
@@ -186,6 +190,8 @@ function scalingOf(
         shortFactor: factors('short_factor'),
         longFactor: factors('long_factor'),
         attentionFactor: rope.optionalNumber('attention_factor') ?? implied,
+        mscale:
+          defaults.mscales === true ? { short: rope.number('short_mscale'), long: rope.number('long_mscale') } : null,
       };
     }
   }
@@ -251,8 +257,14 @@ export function ropeFrequencies(rope: RopeSpec, length: number): RopeFrequencies
       return { inverse, attentionFactor: scaling.attentionFactor };
     }
     case 'longrope': {
-      const factors = length > scaling.originalMax ? scaling.longFactor : scaling.shortFactor;
-      return { inverse: plain(theta).map((f, i) => f / (factors[i] ?? 1)), attentionFactor: scaling.attentionFactor };
+      // transformers 5.24 keeps phimoe's short factors beyond the original maximum too; the model's own code does not.
+      const long = length > scaling.originalMax;
+      const factors = long ? scaling.longFactor : scaling.shortFactor;
+      const { mscale } = scaling;
+      return {
+        inverse: plain(theta).map((f, i) => f / (factors[i] ?? 1)),
+        attentionFactor: mscale === null ? scaling.attentionFactor : long ? mscale.long : mscale.short,
+      };
     }
   }
 }

@@ -7,8 +7,9 @@ import { isJsonObject } from '../common/json.ts';
 import type { JsonObject } from '../common/json.ts';
 import { ConfigReader } from './config-reader.ts';
 import { FAMILIES } from './families.ts';
-import type { FamilyTraits } from './families.ts';
+import type { FamilyTraits } from './family.ts';
 import { ropeFromConfig } from './rope.ts';
+import type { RouterSpec } from './router-spec.ts';
 import type { RopeSpec } from './rope.ts';
 
 export type Activation = 'silu' | 'gelu' | 'gelu_tanh' | 'relu' | 'relu2' | 'sigmoid' | 'tanh';
@@ -29,10 +30,20 @@ export interface MoeFfn {
    * `normalise` both give the same weights.
    */
   readonly order: 'softmax-topk' | 'topk-softmax';
-  /** True when the weights of the chosen experts sum to 1. */
+  /** True when the weights of the chosen experts sum to 1 (before `router.scale`). */
   readonly normalise: boolean;
+  readonly router: RouterSpec;
   /** An expert that sees every token, behind a sigmoid gate when `gated`. */
   readonly shared: { readonly width: number; readonly gated: boolean } | null;
+}
+
+/** Multi-head latent attention (DeepSeek): keys and values come from a narrow vector per token. */
+export interface LatentAttention {
+  /** Width of the queries' own narrow vector; null: queries come from the input itself. */
+  readonly queryRank: number | null;
+  readonly keyValueRank: number;
+  /** Of each head of queries and keys: the part without positions; `rope.dim` more are rotated, shared by all heads of keys. */
+  readonly plainDim: number;
 }
 
 export interface LayerSpec {
@@ -48,9 +59,13 @@ export interface TransformerSpec {
   readonly hiddenSize: number;
   readonly heads: number;
   readonly kvHeads: number;
+  /** Width of a head of queries and keys. */
   readonly headDim: number;
+  /** Width of a head of values. */
+  readonly valueDim: number;
   readonly maxPositions: number;
-  readonly norm: { readonly eps: number; readonly unitOffset: boolean };
+  /** `layer`: LayerNorm, with mean and bias (phimoe). */
+  readonly norm: { readonly kind: 'rms' | 'layer'; readonly eps: number; readonly unitOffset: boolean };
   /** Norms before each block (llama), after it (olmo2), or both (gemma2). */
   readonly placement: 'pre' | 'post' | 'both';
   readonly attention: {
@@ -62,15 +77,24 @@ export interface TransformerSpec {
     readonly softcap: number | null;
     /** Clamp of q, k and v to ±clip (olmoe). */
     readonly clip: number | null;
+    readonly latent: LatentAttention | null;
+    /** A learnt score per head that takes a share of the attention and gives nothing (gpt-oss). */
+    readonly sinks: boolean;
+    /** Rotary pairs are neighbours, not halves. */
+    readonly interleavedRope: boolean;
   };
   readonly mlp: { readonly bias: boolean; readonly fusedGateUp: boolean };
   readonly activation: Activation;
+  /** gpt-oss: gate and up are clamped to `limit`, and the product is gate · sigmoid(alpha · gate) · (up + 1). */
+  readonly clampedGlu: { readonly alpha: number; readonly limit: number } | null;
   readonly embeddingScale: number;
   readonly residualScale: number;
   /** Logits are divided by this. */
   readonly logitsDivisor: number;
   readonly finalSoftcap: number | null;
   readonly tied: boolean;
+  /** The output matrix has a bias. */
+  readonly headBias: boolean;
   readonly rope: RopeSpec;
   readonly layers: readonly LayerSpec[];
   readonly tokens: { readonly bos: number | null; readonly eos: readonly number[]; readonly pad: number | null };
@@ -138,16 +162,23 @@ function pick(from: JsonObject, keys: readonly string[]): JsonObject {
 function build(modelType: string, family: FamilyTraits, config: ConfigReader): TransformerSpec {
   const hiddenSize = config.size('hidden_size');
   const heads = config.size('num_attention_heads');
+  const latent = family.latent(config);
+  // Latent attention has keys for every head, whatever the config says.
   const kvHeads =
-    config.value('num_key_value_heads') === undefined
-      ? (family.kvHeadsDefault ?? heads)
-      : config.size('num_key_value_heads');
+    latent !== null
+      ? heads
+      : config.value('num_key_value_heads') === undefined
+        ? (family.kvHeadsDefault ?? heads)
+        : config.size('num_key_value_heads');
   if (heads % kvHeads !== 0)
     throw config.bad('num_key_value_heads', kvHeads, `a divisor of num_attention_heads (${heads})`);
+  const rotated = latent === null ? null : config.size('qk_rope_head_dim', 64);
   const headDim =
-    config.value('head_dim') === undefined
-      ? impliedHeadDim(config, family, hiddenSize, heads)
-      : config.size('head_dim');
+    latent !== null && rotated !== null
+      ? latent.plainDim + rotated
+      : config.value('head_dim') === undefined
+        ? impliedHeadDim(config, family, hiddenSize, heads)
+        : config.size('head_dim');
   const maxPositions = config.size('max_position_embeddings', family.maxPositions);
   const count = config.size('num_hidden_layers', undefined, MAX_LAYERS);
   const windows = family.windows(config, count);
@@ -166,7 +197,7 @@ function build(modelType: string, family: FamilyTraits, config: ConfigReader): T
   }
   const rope = ropeFromConfig(config, {
     theta: family.theta,
-    headDim,
+    headDim: rotated ?? headDim,
     maxPositions,
     partial: family.partialRotary,
     ...family.rope,
@@ -179,8 +210,13 @@ function build(modelType: string, family: FamilyTraits, config: ConfigReader): T
     heads,
     kvHeads,
     headDim,
+    valueDim: latent === null ? headDim : config.size('v_head_dim', 128),
     maxPositions,
-    norm: { eps: config.number('rms_norm_eps', family.eps), unitOffset: family.unitOffsetNorm },
+    norm: {
+      kind: family.normKind,
+      eps: config.number('rms_norm_eps', family.eps),
+      unitOffset: family.unitOffsetNorm,
+    },
     placement: family.placement,
     attention: {
       scale: scaled.attentionScale,
@@ -189,14 +225,19 @@ function build(modelType: string, family: FamilyTraits, config: ConfigReader): T
       fusedQkv: family.fusedProjections,
       softcap: scaled.attentionSoftcap,
       clip: scaled.clip,
+      latent,
+      sinks: family.sinks,
+      interleavedRope: family.interleavedRope(config),
     },
     mlp: { bias: family.mlpBias(config), fusedGateUp: family.fusedProjections },
     activation,
+    clampedGlu: family.clampedGlu(config),
     embeddingScale: scaled.embeddingScale,
     residualScale: scaled.residualScale,
     logitsDivisor: scaled.logitsDivisor,
     finalSoftcap: scaled.finalSoftcap,
     tied: config.bool('tie_word_embeddings', family.tied),
+    headBias: family.headBias(config),
     rope,
     layers,
     tokens: specialTokens(config),
@@ -214,6 +255,9 @@ function impliedHeadDim(config: ConfigReader, family: FamilyTraits, hiddenSize: 
 
 function checkFfn(config: ConfigReader, ffn: DenseFfn | MoeFfn): void {
   if (ffn.kind === 'dense') return;
+  const { groups } = ffn.router;
+  if (groups !== null && (ffn.experts % groups.count !== 0 || groups.kept > groups.count))
+    throw config.bad('n_group', groups.count, `a divisor of the ${ffn.experts} experts, and at least topk_group`);
   if (ffn.experts > MAX_EXPERTS) throw config.bad('num_experts', ffn.experts, `at most ${MAX_EXPERTS} experts`);
   if (ffn.topK > ffn.experts) {
     throw new MoeError(

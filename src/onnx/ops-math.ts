@@ -36,9 +36,14 @@ export const log = (g: GraphBuilder, x: Value): Value => unary(g, 'Log', x);
 export const relu = (g: GraphBuilder, x: Value): Value => unary(g, 'Relu', x);
 export const ceil = (g: GraphBuilder, x: Value): Value => unary(g, 'Ceil', x);
 
-/** x · sigmoid(x), as one fused node. */
+/** x · sigmoid(alpha · x), as one fused node. */
+export function swish(g: GraphBuilder, x: Value, alpha: number): Value {
+  return unary(g, 'QuickGelu', x, { domain: MICROSOFT, attributes: { alpha: float(alpha) } });
+}
+
+/** x · sigmoid(x). */
 export function silu(g: GraphBuilder, x: Value): Value {
-  return unary(g, 'QuickGelu', x, { domain: MICROSOFT, attributes: { alpha: float(1) } });
+  return swish(g, x, 1);
 }
 
 /** GELU, exact (erf) or by tanh. */
@@ -46,9 +51,9 @@ export function gelu(g: GraphBuilder, x: Value, approximate: 'none' | 'tanh'): V
   return unary(g, 'Gelu', x, { attributes: { approximate: { kind: 'string', value: approximate } } });
 }
 
-/** x clamped to [-limit, limit]. */
-export function clamp(g: GraphBuilder, x: Value, limit: number): Value {
-  return g.emit1('Clip', [x, g.scalar(-limit), g.scalar(limit)], { type: x.type, shape: x.shape });
+/** x clamped to [least, limit]. */
+export function clamp(g: GraphBuilder, x: Value, limit: number, least = -limit): Value {
+  return g.emit1('Clip', [x, g.scalar(least), g.scalar(limit)], { type: x.type, shape: x.shape });
 }
 
 export function cast(g: GraphBuilder, x: Value, type: ElementType, options?: EmitOptions): Value {
@@ -132,7 +137,8 @@ export function rmsNorm(g: GraphBuilder, x: Value, weight: Value, eps: number): 
 
 /**
  * Rotary embedding of `heads` heads laid side by side: x [B, T, heads·hd], positions int64 [B, T] into the rows of the tables
- * [P, rotary/2]. Halves are rotated against each other (the Hugging Face order); what lies beyond `rotary` passes through.
+ * [P, rotary/2]. Halves are rotated against each other (the Hugging Face order), or `interleaved` each even element against the
+ * next one; what lies beyond `rotary` passes through.
  */
 export function rotary(
   g: GraphBuilder,
@@ -142,6 +148,7 @@ export function rotary(
   sin: Value,
   heads: number,
   rotaryDim: number,
+  interleaved = false,
 ): Value {
   requireType('rotary embedding', positions, 'int64');
   const width = lastDim(x);
@@ -154,7 +161,11 @@ export function rotary(
     { type: x.type, shape: x.shape },
     {
       domain: MICROSOFT,
-      attributes: { num_heads: int(heads), ...(partial ? { rotary_embedding_dim: int(rotaryDim) } : {}) },
+      attributes: {
+        num_heads: int(heads),
+        ...(partial ? { rotary_embedding_dim: int(rotaryDim) } : {}),
+        ...(interleaved ? { interleaved: int(1) } : {}),
+      },
     },
   );
 }

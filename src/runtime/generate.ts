@@ -162,7 +162,7 @@ function joinTraces(pieces: readonly (readonly RouterTrace[])[]): readonly Route
   });
 }
 
-/** Keys and values of all layers, [1, KV, capacity, hd] each; grows by doubling. */
+/** Keys and values of all layers, [1, KV, capacity, width] each; grows by doubling. */
 export class KeyValueCache {
   capacity = 64;
   filled = 0;
@@ -170,39 +170,45 @@ export class KeyValueCache {
   readonly #values: Float32Array[];
 
   constructor(private readonly spec: TransformerSpec) {
-    const make = (): Float32Array => new Float32Array(spec.kvHeads * this.capacity * spec.headDim);
-    this.#keys = spec.layers.map(make);
-    this.#values = spec.layers.map(make);
+    const make = (width: number): Float32Array[] =>
+      spec.layers.map(() => new Float32Array(spec.kvHeads * this.capacity * width));
+    this.#keys = make(spec.headDim);
+    this.#values = make(spec.valueDim);
   }
 
   reserve(needed: number): void {
     if (needed <= this.capacity) return;
     const capacity = Math.max(needed, 2 * this.capacity);
-    for (const arrays of [this.#keys, this.#values])
-      arrays.forEach((old, layer) => (arrays[layer] = this.#grown(old, capacity)));
+    for (const [arrays, width] of [
+      [this.#keys, this.spec.headDim],
+      [this.#values, this.spec.valueDim],
+    ] as const)
+      arrays.forEach((old, layer) => (arrays[layer] = this.#grown(old, capacity, width)));
     this.capacity = capacity;
   }
 
   feeds(): Feeds {
-    const dims = [1, this.spec.kvHeads, this.capacity, this.spec.headDim];
+    const { kvHeads, headDim, valueDim } = this.spec;
+    const slot = (data: Float32Array | undefined, width: number): Feeds[string] =>
+      floats(data ?? new Float32Array(0), [1, kvHeads, this.capacity, width]);
     const entries = this.spec.layers.flatMap(({ index }) => [
-      [`past_key.${index}`, floats(this.#keys[index] ?? new Float32Array(0), dims)] as const,
-      [`past_value.${index}`, floats(this.#values[index] ?? new Float32Array(0), dims)] as const,
+      [`past_key.${index}`, slot(this.#keys[index], headDim)] as const,
+      [`past_value.${index}`, slot(this.#values[index], valueDim)] as const,
     ]);
     return Object.fromEntries(entries);
   }
 
   /** Copies `count` new places of a layer behind the filled ones; `commit` makes them count. */
   append(layer: number, keys: Float32Array, values: Float32Array, count: number): void {
-    const { kvHeads, headDim } = this.spec;
-    for (const [target, fresh] of [
-      [this.#keys[layer], keys],
-      [this.#values[layer], values],
+    const { kvHeads, headDim, valueDim } = this.spec;
+    for (const [target, fresh, width] of [
+      [this.#keys[layer], keys, headDim],
+      [this.#values[layer], values, valueDim],
     ] as const) {
       for (let head = 0; head < kvHeads; head++) {
         target?.set(
-          fresh.subarray(head * count * headDim, (head + 1) * count * headDim),
-          (head * this.capacity + this.filled) * headDim,
+          fresh.subarray(head * count * width, (head + 1) * count * width),
+          (head * this.capacity + this.filled) * width,
         );
       }
     }
@@ -212,12 +218,12 @@ export class KeyValueCache {
     this.filled += count;
   }
 
-  #grown(old: Float32Array, capacity: number): Float32Array {
-    const { kvHeads, headDim } = this.spec;
-    const grown = new Float32Array(kvHeads * capacity * headDim);
+  #grown(old: Float32Array, capacity: number, width: number): Float32Array {
+    const { kvHeads } = this.spec;
+    const grown = new Float32Array(kvHeads * capacity * width);
     for (let head = 0; head < kvHeads; head++) {
-      const from = head * this.capacity * headDim;
-      grown.set(old.subarray(from, from + this.filled * headDim), head * capacity * headDim);
+      const from = head * this.capacity * width;
+      grown.set(old.subarray(from, from + this.filled * width), head * capacity * width);
     }
     return grown;
   }

@@ -31,9 +31,12 @@ export class Prefix {
       [maskName(window), floats(causalMask(length, window), [1, 1, length, length])] as const,
       [maskName(window, true), floats(pastMask(length, 0, 0, 1, window), [1, 1, length, 1])] as const,
     ]);
-    const slot = [1, spec.kvHeads, 1, spec.headDim];
-    const empty = floats(new Float32Array(spec.kvHeads * spec.headDim), slot);
-    const names = spec.layers.flatMap(({ index }) => [`key.${index}`, `value.${index}`]);
+    const slots = spec.layers.flatMap(({ index }) => [
+      { name: `key.${index}`, width: spec.headDim },
+      { name: `value.${index}`, width: spec.valueDim },
+    ]);
+    const empty = (width: number): Feeds[string] =>
+      floats(new Float32Array(spec.kvHeads * width), [1, spec.kvHeads, 1, width]);
     const feeds: Feeds = {
       input_ids: integers(ids, [1, length]),
       position_ids: integers(
@@ -44,16 +47,16 @@ export class Prefix {
       targets: integers([0], [1]),
       ...Object.fromEntries(masks),
       ...model.ropeFeeds(length),
-      ...Object.fromEntries(names.map((name) => [`past_${name}`, empty])),
+      ...Object.fromEntries(slots.map(({ name, width }) => [`past_${name}`, empty(width)])),
     };
     const results = await session.run(
       feeds,
-      names.map((name) => `present_${name}`),
+      slots.map(({ name }) => `present_${name}`),
     );
-    const dims = [1, spec.kvHeads, length, spec.headDim];
-    const kept = names.map(
-      (name) => [`past_${name}`, floats(floatData(results.get(`present_${name}`), name), dims)] as const,
-    );
+    const kept = slots.map(({ name, width }) => {
+      const data = floatData(results.get(`present_${name}`), name);
+      return [`past_${name}`, floats(data, [1, spec.kvHeads, length, width])] as const;
+    });
     return new Prefix(ids, Object.fromEntries(kept));
   }
 }

@@ -1,8 +1,9 @@
-"""Make test/forward/fixtures and test/forward/fixtures-reading. Needs torch 2.13 and transformers 5.24.
+"""Make test/forward/fixtures, fixtures-running and fixtures-reading. Needs torch 2.13 and transformers 5.24.
 
     python test/interop/make_fixtures.py [NAME ...]
 
 fixtures/NAME: config.json, model.safetensors, expected_logits.json (float32 logits that transformers computed).
+fixtures-running/NAME: the same of families that run but are not written.
 fixtures-reading/NAME: config.json, model.safetensors, truth.json (what torch and the config say of its structure).
 Everything is seeded by its name: running this again gives the same bytes with the same versions.
 """
@@ -22,6 +23,7 @@ import tiny
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FORWARD = os.path.join(HERE, "..", "forward", "fixtures")
+RUNNING = os.path.join(HERE, "..", "forward", "fixtures-running")
 READING = os.path.join(HERE, "..", "forward", "fixtures-reading")
 
 BASE = {
@@ -186,6 +188,130 @@ MLA = {
     "num_experts_per_tok": 2,
 }
 
+MLA_RUN = {**MLA, "num_hidden_layers": 2, "v_head_dim": 3}
+YARN_MLA = rope(
+    "yarn", factor=4.0, original_max_position_embeddings=16, mscale=1.0, mscale_all_dim=0.7, beta_fast=32, beta_slow=1
+)
+
+# name: (model_type, config fields, spelling of rope on disk)
+RUNNING_MODELS = {
+    "deepseek_v2": ("deepseek_v2", {**MLA_RUN, "n_shared_experts": 2, "rope_parameters": YARN_MLA}, 4),
+    "deepseek_v2-groups": (
+        "deepseek_v2",
+        {
+            **MLA_RUN,
+            "n_shared_experts": 1,
+            "q_lora_rank": None,
+            "topk_method": "group_limited_greedy",
+            "n_routed_experts": 6,
+            "n_group": 3,
+            "topk_group": 2,
+            "routed_scaling_factor": 3.0,
+            "attention_bias": True,
+            "mlp_bias": True,
+        },
+        5,
+    ),
+    "deepseek_v3": (
+        "deepseek_v3",
+        {**MLA_RUN, "n_shared_experts": 1, "n_routed_experts": 6, "n_group": 3, "topk_group": 2, "num_mtp_layers": 0},
+        5,
+    ),
+    "deepseek_v3-halves": (
+        "deepseek_v3",
+        {
+            **MLA_RUN,
+            "n_shared_experts": 2,
+            "q_lora_rank": None,
+            "n_group": 1,
+            "topk_group": 1,
+            "norm_topk_prob": False,
+            "rope_interleave": False,
+            "attention_bias": True,
+            "rope_parameters": YARN_MLA,
+            "num_mtp_layers": 0,
+        },
+        4,
+    ),
+    "ernie4_5_moe": (
+        "ernie4_5_moe",
+        {
+            **SMALL,
+            "num_hidden_layers": 3,
+            "moe_num_experts": 4,
+            "moe_k": 2,
+            "moe_intermediate_size": 3,
+            "moe_num_shared_experts": 2,
+            "moe_layer_start_index": 1,
+            "moe_layer_end_index": 1,
+            "tie_word_embeddings": True,
+        },
+        5,
+    ),
+    "ernie4_5_moe-bias": (
+        "ernie4_5_moe",
+        {
+            **SMALL,
+            "moe_num_experts": 4,
+            "moe_k": 2,
+            "moe_intermediate_size": 3,
+            "moe_num_shared_experts": 1,
+            "moe_layer_interval": 2,
+            "tie_word_embeddings": False,
+            "use_bias": True,
+        },
+        5,
+    ),
+    "phimoe": (
+        "phimoe",
+        {
+            **SMALL,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 6,
+            "attention_bias": True,
+            "lm_head_bias": True,
+            "router_jitter_noise": 0.3,
+            "sliding_window": 5,
+        },
+        5,
+    ),
+    "phimoe-longrope": (
+        "phimoe",
+        {
+            **SMALL,
+            "num_hidden_layers": 1,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 6,
+            "rope_parameters": rope(
+                "longrope",
+                short_factor=[1.0, 1.5],
+                long_factor=[1.0, 6.0],
+                short_mscale=1.1,
+                long_mscale=1.3,
+                original_max_position_embeddings=64,
+            ),
+        },
+        4,
+    ),
+    "gpt_oss": (
+        "gpt_oss",
+        {
+            **SMALL,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 4,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 6,
+            "sliding_window": 4,
+            "swiglu_limit": 0.7,
+        },
+        5,
+    ),
+}
+
 # name: (model_type, config fields, {"experts", "topK", "expertWidth", "shared", "sharedWidth", "moeLayers"})
 READING_MODELS = {
     "deepseek_v2": (
@@ -292,9 +418,9 @@ def sequences(vocab):
     return [[(5 * i + 3) % vocab for i in range(5)], [(7 * i * i + 11 * i + 1) % vocab for i in range(11)]]
 
 
-def make_forward(name):
-    model_type, fields, spelling = FORWARD_MODELS[name]
-    folder = os.path.join(FORWARD, name)
+def make_forward(name, models=FORWARD_MODELS, into=FORWARD):
+    model_type, fields, spelling = models[name]
+    folder = os.path.join(into, name)
     fresh(folder)
     model = tiny.make(model_type, fields, seed_of(name))
     model.save_pretrained(folder)
@@ -370,6 +496,10 @@ def main():
         if not wanted or name in wanted:
             make_forward(name)
             print("forward", name, flush=True)
+    for name in RUNNING_MODELS:
+        if not wanted or name in wanted:
+            make_forward(name, RUNNING_MODELS, RUNNING)
+            print("running", name, flush=True)
     for name in READING_MODELS:
         if not wanted or name in wanted:
             make_reading(name)

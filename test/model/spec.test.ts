@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { MoeError } from '../../src/common/errors.ts';
 import type { JsonObject } from '../../src/common/json.ts';
 import { FAMILIES } from '../../src/model/families.ts';
+import { PLAIN_ROUTER } from '../../src/model/router-spec.ts';
 import { moeLayers, slidingWindows, specFromConfig } from '../../src/model/spec.ts';
 
 const BASE = {
@@ -30,7 +31,8 @@ function failure(config: JsonObject): MoeError {
 describe('families', () => {
   it('reads every family with its class defaults, and says what it assumed', () => {
     for (const model_type of FAMILIES.keys()) {
-      const spec = of(model_type);
+      // Its class has no default of that.
+      const spec = of(model_type, model_type === 'deepseek_v2' ? { num_experts_per_tok: 2 } : {});
       expect(spec.layers).toHaveLength(4);
       expect(spec.notes.some((note) => note.startsWith('rms_norm_eps is absent'))).toBe(true);
     }
@@ -146,6 +148,7 @@ describe('experts', () => {
       width: 12,
       order: 'softmax-topk',
       normalise: true,
+      router: PLAIN_ROUTER,
       shared: null,
     });
     expect(of('granitemoe', { num_local_experts: 6 }).layers[0]?.ffn).toMatchObject({
@@ -159,6 +162,48 @@ describe('experts', () => {
     expect(
       of('qwen3_moe', { num_experts: 8, num_experts_per_tok: 2, norm_topk_prob: true }).layers[0]?.ffn,
     ).toMatchObject({ normalise: true, shared: null });
+  });
+
+  it('DeepSeek: dense layers first, groups only where not all may be chosen from, latent attention has keys for every head', () => {
+    const spec = of('deepseek_v3', {
+      first_k_dense_replace: 2,
+      qk_nope_head_dim: 6,
+      qk_rope_head_dim: 4,
+      v_head_dim: 5,
+    });
+    expect(spec.layers.map(({ ffn }) => ffn.kind)).toEqual(['dense', 'dense', 'moe', 'moe']);
+    expect(spec).toMatchObject({ heads: 4, kvHeads: 4, headDim: 10, valueDim: 5, rope: { dim: 4 } });
+    expect(spec.layers[3]?.ffn).toMatchObject({
+      experts: 256,
+      normalise: true,
+      shared: { width: 2048, gated: false },
+      router: { score: 'sigmoid', choiceBias: true, scale: 2.5, groups: { count: 8, kept: 4, by: 'two-best' } },
+    });
+    expect(of('deepseek_v3', { n_group: 1, topk_group: 1 }).layers[3]?.ffn).toMatchObject({ router: { groups: null } });
+    expect(of('deepseek_v3', { q_lora_rank: null }).attention.latent?.queryRank).toBeNull();
+    expect(of('deepseek_v3', {}).attention.latent?.queryRank).toBe(1536);
+    expect(failure({ ...BASE, model_type: 'deepseek_v3', n_group: 7 })).toMatchObject({ place: { field: 'n_group' } });
+    expect(failure({ ...BASE, model_type: 'deepseek_v2', num_experts_per_tok: 2, topk_method: 'magic' })).toMatchObject(
+      {
+        place: { field: 'topk_method' },
+      },
+    );
+  });
+
+  it('ERNIE: mixtures from one layer to another; phimoe: two experts; gpt-oss: windows in turns, sinks, biased router', () => {
+    const kinds = (more: JsonObject): string[] => of('ernie4_5_moe', more).layers.map(({ ffn }) => ffn.kind);
+    expect(kinds({})).toEqual(['dense', 'moe', 'moe', 'moe']);
+    expect(kinds({ moe_layer_end_index: 2, moe_layer_interval: 2 })).toEqual(['dense', 'moe', 'dense', 'dense']);
+    expect(failure({ ...BASE, model_type: 'phimoe', num_experts_per_tok: 3 })).toMatchObject({
+      place: { field: 'num_experts_per_tok' },
+    });
+    const oss = of('gpt_oss');
+    expect(oss.layers.map(({ window }) => window)).toEqual([128, null, 128, null]);
+    expect(oss).toMatchObject({
+      clampedGlu: { alpha: 1.702, limit: 7 },
+      attention: { sinks: true, bias: { o: true } },
+    });
+    expect(oss.layers[0]?.ffn).toMatchObject({ topK: 4, normalise: true, router: { bias: true } });
   });
 
   it('either spelling of the number of experts, not two different ones', () => {

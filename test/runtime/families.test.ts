@@ -34,16 +34,16 @@ async function worstDifference(folder: string): Promise<number> {
   return worst;
 }
 
-const fixtures = path.resolve(import.meta.dirname, '../forward/fixtures');
-const own = fs.existsSync(fixtures)
-  ? fs.readdirSync(fixtures).filter((name) => fs.existsSync(path.join(fixtures, name, 'expected_logits.json')))
-  : [];
+const own = ['fixtures', 'fixtures-running'].flatMap((folder) => {
+  const all = path.resolve(import.meta.dirname, '../forward', folder);
+  return fs.readdirSync(all).map((name) => ({ name: `${folder}/${name}`, folder: path.join(all, name) }));
+});
 const tiny = sharedFolder('models', 'hf-tiny');
 
 describe('logits of the committed tiny models', () => {
   const seen: string[] = [];
-  it.each(own)('%s', async (name) => {
-    expect(await worstDifference(path.join(fixtures, name))).toBeLessThan(1e-4);
+  it.each(own)('$name', async ({ name, folder }) => {
+    expect(await worstDifference(folder)).toBeLessThan(1e-4);
     seen.push(name);
   });
   afterAll(() => {

@@ -70,6 +70,8 @@ export async function modelGradients(
   const wanted: [string, WeightRef][] = [];
   found.forEach((gradient, i) => {
     const [, ref] = used[i] ?? [];
+    // No weight moves the choice of experts by little.
+    if (gradient === null && ref?.tensor.endsWith('e_score_correction_bias') === true) return;
     if (gradient === null || ref === undefined) throw new Error(`no gradient of ${ref?.tensor ?? '?'}`);
     g.output(`gradient.${i}`, gradient);
     wanted.push([`gradient.${i}`, ref]);

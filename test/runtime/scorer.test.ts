@@ -72,6 +72,21 @@ describe('scoring', () => {
     await model.release();
   });
 
+  it.each(['deepseek_v3', 'gpt_oss'])('%s: a common beginning that is kept as keys and values', async (name) => {
+    const folder = path.resolve(import.meta.dirname, '../forward/fixtures-running', name);
+    const { config, source } = openFolder(folder);
+    const model = new RunnableModel({ ...config, max_position_embeddings: 512 }, source, SETTINGS);
+    const ids = (count: number, seed: number): number[] => Array.from({ length: count }, (_, i) => (i * i + seed) % 12);
+    const requests: ScoreRequest[] = Array.from({ length: 6 }, (_, i) => ({
+      contextIds: [...ids(100, 1), ...ids(i, 7)],
+      continuationIds: ids(1 + (i % 3), 5 + i),
+    }));
+    const scorer = new ModelScorer(model);
+    agree(await scorer.loglikelihoods(requests, {}), await oneByOne(model, requests));
+    agree(await scorer.loglikelihoods(requests.slice(0, 3), {}), await oneByOne(model, requests.slice(0, 3)));
+    await model.release();
+  });
+
   it('long texts go through in pieces, beside short ones, with their routers', async () => {
     const model = new RunnableModel({ ...long, max_position_embeddings: 4096 }, mixtralSource(shape, 5), SETTINGS);
     const requests: ScoreRequest[] = [

@@ -128,7 +128,8 @@ const rotary: Rule = (c) => {
   const back = c.once(`-${c.input(3).name}`, () => times(g, c.input(3), -1));
   c.give(0, () => {
     const width = Number(lastDim(x)) / heads;
-    return math.rotary(g, c.wide(), c.input(1), c.input(2), back, heads, c.int('rotary_embedding_dim', width));
+    const [dim, interleaved] = [c.int('rotary_embedding_dim', width), c.int('interleaved', 0) === 1];
+    return math.rotary(g, c.wide(), c.input(1), c.input(2), back, heads, dim, interleaved);
   });
 };
 

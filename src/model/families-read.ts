@@ -1,0 +1,226 @@
+/** Families of mixtures that we read and run, and do not write. */
+import { ConfigReader } from './config-reader.ts';
+import {
+  LLAMA,
+  everyLayerMoe,
+  expertCount,
+  layerTypes,
+  noMlpBias,
+  plainMultipliers,
+  windowEverywhere,
+} from './family.ts';
+import type { FamilyTraits } from './family.ts';
+import { PLAIN_ROUTER } from './router-spec.ts';
+import type { MoeFfn } from './spec.ts';
+
+/** Groups of experts; none where all groups may be chosen from. */
+function groupsOf(config: ConfigReader, by: 'best' | 'two-best'): MoeFfn['router']['groups'] {
+  const [count, kept] = [config.size('n_group', 8), config.size('topk_group', 4)];
+  return kept === count ? null : { count, kept, by };
+}
+
+/** ERNIE 4.5: mixtures from one layer to another; a bias moves the choice, and the weights sum to 1. */
+const ernieFfn: FamilyTraits['ffn'] = (config, index) => {
+  const at = (field: string, fallback: number): number => {
+    const value = config.number(field, fallback);
+    if (!Number.isSafeInteger(value)) throw config.bad(field, value, 'a whole number');
+    return value;
+  };
+  const end = at('moe_layer_end_index', -1);
+  const sparse =
+    (index + 1) % config.size('moe_layer_interval', 1) === 0 &&
+    index >= at('moe_layer_start_index', 1) &&
+    (end === -1 || index <= end);
+  if (!sparse) return { kind: 'dense', width: config.size('intermediate_size') };
+  const width = config.size('moe_intermediate_size', 1536);
+  const shared = at('moe_num_shared_experts', 2);
+  return {
+    kind: 'moe',
+    experts: config.size('moe_num_experts', 64),
+    topK: config.size('moe_k', 6),
+    width,
+    order: 'softmax-topk',
+    normalise: true,
+    router: { ...PLAIN_ROUTER, choiceBias: true },
+    shared: shared > 0 ? { width: width * shared, gated: false } : null,
+  };
+};
+
+const latentOf: FamilyTraits['latent'] = (config) => ({
+  // null is a choice of its own: queries come from the input.
+  queryRank:
+    config.has('q_lora_rank') && config.value('q_lora_rank') === undefined ? null : config.size('q_lora_rank', 1536),
+  keyValueRank: config.size('kv_lora_rank', 512),
+  plainDim: config.size('qk_nope_head_dim', 128),
+});
+
+/** DeepSeek: the first layers dense, then routed experts beside shared ones that are one wide FFN. */
+function deepseekFfn(
+  defaults: {
+    readonly experts: number;
+    readonly topK: number | undefined;
+    readonly width: number;
+    readonly dense: number;
+    readonly shared: number;
+  },
+  router: (config: ConfigReader) => Pick<MoeFfn, 'normalise' | 'router'>,
+): FamilyTraits['ffn'] {
+  return (config, index) => {
+    const first = config.number('first_k_dense_replace', defaults.dense);
+    if (!Number.isSafeInteger(first) || first < 0) throw config.bad('first_k_dense_replace', first, 'a whole number');
+    if (index < first) return { kind: 'dense', width: config.size('intermediate_size') };
+    const width = config.size('moe_intermediate_size', defaults.width);
+    return {
+      kind: 'moe',
+      experts: config.size('n_routed_experts', defaults.experts),
+      topK: config.size('num_experts_per_tok', defaults.topK),
+      width,
+      order: 'softmax-topk',
+      ...router(config),
+      shared: { width: width * config.size('n_shared_experts', defaults.shared), gated: false },
+    };
+  };
+}
+
+/** 1/√(head) times the square of yarn's scale for all dimensions, as DeepSeek's attention has it. */
+const deepseekMultipliers: FamilyTraits['multipliers'] = (config, sizes) => {
+  const rope = config.object('rope_scaling') ?? config.object('rope_parameters') ?? {};
+  const reader = new ConfigReader(rope, 'rope_parameters.');
+  const all = reader.optionalNumber('mscale_all_dim') ?? 0;
+  const plain = plainMultipliers(config, sizes);
+  if (reader.text('rope_type', reader.text('type', 'default')) === 'default' || all === 0) return plain;
+  const factor = reader.number('factor', 1);
+  const scale = factor <= 1 ? 1 : 0.1 * all * Math.log(factor) + 1;
+  return { ...plain, attentionScale: plain.attentionScale * scale ** 2 };
+};
+
+const DEEPSEEK: FamilyTraits = {
+  ...LLAMA,
+  latent: latentOf,
+  interleavedRope: () => true,
+  multipliers: deepseekMultipliers,
+};
+
+/** By model_type. */
+export const READ_FAMILIES: readonly (readonly [string, FamilyTraits])[] = [
+  [
+    'deepseek_v2',
+    {
+      ...DEEPSEEK,
+      kvHeadsDefault: 32,
+      ffn: deepseekFfn({ experts: 64, topK: undefined, width: 1407, dense: 0, shared: 2 }, (config) => {
+        const method = config.text('topk_method', 'greedy');
+        if (method !== 'greedy' && method !== 'group_limited_greedy')
+          throw config.bad('topk_method', method, 'greedy or group_limited_greedy');
+        if (config.bool('norm_topk_prob', false))
+          config.note('norm_topk_prob is ignored, as transformers does for deepseek_v2');
+        return {
+          normalise: false,
+          router: {
+            ...PLAIN_ROUTER,
+            groups: method === 'greedy' ? null : groupsOf(config, 'best'),
+            scale: config.number('routed_scaling_factor', 1),
+          },
+        };
+      }),
+    },
+  ],
+  [
+    'deepseek_v3',
+    {
+      ...DEEPSEEK,
+      maxPositions: 4096,
+      kvHeadsDefault: 128,
+      mlpBias: noMlpBias,
+      interleavedRope: (config) => config.bool('rope_interleave', true),
+      ffn: deepseekFfn({ experts: 256, topK: 8, width: 2048, dense: 3, shared: 1 }, (config) => ({
+        normalise: config.bool('norm_topk_prob', true),
+        router: {
+          ...PLAIN_ROUTER,
+          score: 'sigmoid',
+          choiceBias: true,
+          groups: groupsOf(config, 'two-best'),
+          scale: config.number('routed_scaling_factor', 2.5),
+        },
+      })),
+    },
+  ],
+  [
+    'ernie4_5_moe',
+    {
+      ...LLAMA,
+      theta: 500_000,
+      eps: 1e-5,
+      tied: true,
+      maxPositions: 131_072,
+      kvHeadsDefault: 4,
+      interleavedRope: () => true,
+      attentionBias: (config) => {
+        const on = config.bool('use_bias', false);
+        return { qkv: on, o: on };
+      },
+      mlpBias: (config) => config.bool('use_bias', false),
+      headBias: (config) => config.bool('use_bias', false),
+      ffn: ernieFfn,
+    },
+  ],
+  [
+    'phimoe',
+    {
+      ...LLAMA,
+      theta: 1_000_000,
+      eps: 1e-5,
+      maxPositions: 131_072,
+      kvHeadsDefault: 8,
+      normKind: 'layer',
+      rope: { mscales: true },
+      mlpBias: noMlpBias,
+      headBias: (config) => config.bool('lm_head_bias', false),
+      windows: windowEverywhere(null),
+      ffn: (config) => {
+        const topK = config.size('num_experts_per_tok', 2);
+        if (topK !== 2) throw config.bad('num_experts_per_tok', topK, '2: SparseMixer chooses two experts');
+        return {
+          kind: 'moe',
+          experts: expertCount(config, 'num_local_experts', 16),
+          topK,
+          width: config.size('intermediate_size'),
+          order: 'softmax-topk',
+          normalise: false,
+          router: { ...PLAIN_ROUTER, score: 'sparsemixer', jitter: config.number('router_jitter_noise', 0.01) },
+          shared: null,
+        };
+      },
+    },
+  ],
+  [
+    'gpt_oss',
+    {
+      ...LLAMA,
+      theta: 150_000,
+      eps: 1e-5,
+      maxPositions: 131_072,
+      headDim: 64,
+      kvHeadsDefault: 8,
+      sinks: true,
+      attentionBias: (config) => {
+        const on = config.bool('attention_bias', true);
+        return { qkv: on, o: on };
+      },
+      mlpBias: noMlpBias,
+      clampedGlu: (config) => ({
+        alpha: config.number('swiglu_alpha', 1.702),
+        limit: config.number('swiglu_limit', 7),
+      }),
+      windows: (config, layers) => {
+        const types = layerTypes(config, layers);
+        const window = config.has('sliding_window') ? config.optionalNumber('sliding_window') : 128;
+        return (index) => ((types === null ? index % 2 === 0 : types[index] === 'sliding_attention') ? window : null);
+      },
+      ffn: everyLayerMoe(
+        { experts: 'num_local_experts', expertsDefault: 128, topKDefault: 4, width: 'intermediate_size' },
+        () => ({ order: 'topk-softmax', normalise: true, router: { ...PLAIN_ROUTER, bias: true } }),
+      ),
+    },
+  ],
+];
