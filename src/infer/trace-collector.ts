@@ -62,7 +62,7 @@ export class TraceCollector implements TraceSink {
     const { places } = tokens;
     if (places.length === 0) return;
     const state = tokens.counted.map((counted) => (counted ? COUNTED : PREFIX));
-    for (const { layer, experts, topK, logits, chosen } of traces) {
+    for (const { layer, experts, topK, logits, chosen, choiceBias } of traces) {
       const rows = new Float32Array(places.length * experts);
       const selected = new Int32Array(places.length * topK);
       places.forEach((place, i) => {
@@ -74,6 +74,7 @@ export class TraceCollector implements TraceSink {
         tokens: places.length,
         logits: rows,
         selected,
+        ...(choiceBias === undefined ? {} : { selectionBias: choiceBias }),
         state,
         tokenIds: tokens.ids,
         ...(domain === undefined ? {} : { domain }),

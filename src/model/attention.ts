@@ -60,7 +60,7 @@ export function attention(
   const { latent } = spec.attention;
   if (latent === null) {
     const own = names.attention(layer);
-    const projected = plainProjections(g, spec, own, weights, inputs, x);
+    const projected = plainProjections(g, spec, layer, own, weights, inputs, x);
     const sinks = spec.attention.sinks ? weights.float(names.sinks(layer)) : null;
     const { context, ...cached } = attend(g, spec, layer, inputs, projected, sinks);
     return { output: linear(g, context, weights, own.o, own.bias.o), ...cached };
@@ -74,6 +74,7 @@ export function attention(
 function plainProjections(
   g: GraphBuilder,
   spec: TransformerSpec,
+  layer: LayerSpec,
   names: AttentionWeights,
   weights: WeightBinder,
   inputs: AttentionInputs,
@@ -83,11 +84,21 @@ function plainProjections(
   const project = (role: 'q' | 'k' | 'v'): Value => linear(g, x, weights, names[role], names.bias[role]);
   const clip = (value: Value): Value =>
     spec.attention.clip === null ? value : math.clamp(g, value, spec.attention.clip);
+  const place = (value: Value, count: number): Value =>
+    layer.rotated ? normed(g, spec, rotate(g, spec, inputs, value, count, headDim), count) : value;
   return {
-    q: rotate(g, spec, inputs, clip(qkNorm(g, spec, weights, names.qNorm, project('q'), heads)), heads, headDim),
-    k: rotate(g, spec, inputs, clip(qkNorm(g, spec, weights, names.kNorm, project('k'), kvHeads)), kvHeads, headDim),
+    q: place(clip(qkNorm(g, spec, weights, names.qNorm, project('q'), heads)), heads),
+    k: place(clip(qkNorm(g, spec, weights, names.kNorm, project('k'), kvHeads)), kvHeads),
     v: clip(project('v')),
   };
+}
+
+/** Llama 4's norm of rotated heads, which has no weight. */
+function normed(g: GraphBuilder, spec: TransformerSpec, x: Value, heads: number): Value {
+  if (spec.attention.qkNorm !== 'rotated') return x;
+  const ones = g.constant('float32', [spec.headDim], Array<number>(spec.headDim).fill(1));
+  const perHead = shape.reshape(g, x, [...x.shape.slice(0, 2), heads, spec.headDim]);
+  return shape.reshape(g, math.rmsNorm(g, perHead, ones, spec.norm.eps), x.shape);
 }
 
 /** RMS norms inside latent attention have their class's default, whatever the config says (transformers, modeling_deepseek_v3). */

@@ -1,4 +1,5 @@
 /** Families of mixtures that we read and run, and do not write. */
+import { smallest } from '../common/lists.ts';
 import { ConfigReader } from './config-reader.ts';
 import {
   LLAMA,
@@ -101,6 +102,56 @@ const DEEPSEEK: FamilyTraits = {
   multipliers: deepseekMultipliers,
 };
 
+/** Numbers 0 and 1 per layer, by a rule where the config has none. */
+function layerFlags(config: ConfigReader, key: string, layers: number, rule: (index: number) => boolean) {
+  const given = config.integers(key);
+  if (given === null || given.length === 0) return rule;
+  if (given.length !== layers) throw config.bad(key, [...given], `${layers} entries, one per layer`);
+  return (index: number): boolean => given[index] !== 0;
+}
+
+const LLAMA4: FamilyTraits = {
+  ...LLAMA,
+  theta: 500_000,
+  eps: 1e-5,
+  maxPositions: 131_072,
+  headDim: 128,
+  kvHeadsDefault: 8,
+  mlpBias: noMlpBias,
+  interleavedRope: () => true,
+  qkNorm: (config) => (config.bool('use_qk_norm', true) ? 'rotated' : 'none'),
+  rotated: (config, layers) => {
+    const interval = config.size('no_rope_layer_interval', 4);
+    return layerFlags(config, 'no_rope_layers', layers, (index) => (index + 1) % interval !== 0);
+  },
+  // Up to here chunks are the whole text, and the tuned temperature is 1 (transformers, modeling_llama4).
+  longest: (config) => {
+    const chunk = config.has('attention_chunk_size') && config.value('attention_chunk_size') === undefined;
+    const tuned = config.bool('attn_temperature_tuning', true);
+    const limits = [
+      ...(chunk ? [] : [config.size('attention_chunk_size', 8192)]),
+      ...(tuned ? [config.size('floor_scale', 8192) - 1] : []),
+    ];
+    return limits.length === 0 ? null : Math.max(1, smallest(limits));
+  },
+  ffn: (config, index) => {
+    const step = config.size('interleave_moe_layer_step', 1);
+    const sparse = config.integers('moe_layers')?.includes(index) ?? (index + 1) % step === 0;
+    const width = config.size('intermediate_size');
+    if (!sparse) return { kind: 'dense', width: config.size('intermediate_size_mlp', 16_384) };
+    return {
+      kind: 'moe',
+      experts: expertCount(config, 'num_local_experts', 16),
+      topK: config.size('num_experts_per_tok', 1),
+      width,
+      order: 'softmax-topk',
+      normalise: false,
+      router: { ...PLAIN_ROUTER, score: 'sigmoid', weighsInput: true },
+      shared: { width, gated: false },
+    };
+  },
+};
+
 /** By model_type. */
 export const READ_FAMILIES: readonly (readonly [string, FamilyTraits])[] = [
   [
@@ -164,6 +215,7 @@ export const READ_FAMILIES: readonly (readonly [string, FamilyTraits])[] = [
       ffn: ernieFfn,
     },
   ],
+  ['llama4_text', LLAMA4],
   [
     'phimoe',
     {

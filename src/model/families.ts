@@ -90,7 +90,7 @@ export const FAMILIES: ReadonlyMap<string, FamilyTraits> = new Map<string, Famil
       maxPositions: 32_768,
       kvHeadsDefault: 32,
       headDim: 128,
-      qkNorm: 'head',
+      qkNorm: () => 'head',
       mlpBias: noMlpBias,
       windows: windowByLayer((index, reach) => index >= reach),
     },
@@ -115,7 +115,7 @@ export const FAMILIES: ReadonlyMap<string, FamilyTraits> = new Map<string, Famil
       windows: windowEverywhere(null),
     },
   ],
-  ['olmo2', { ...LLAMA, eps: 1e-5, placement: 'post', qkNorm: 'full', mlpBias: noMlpBias }],
+  ['olmo2', { ...LLAMA, eps: 1e-5, placement: 'post', qkNorm: () => 'full', mlpBias: noMlpBias }],
   ['granite', { ...LLAMA, multipliers: graniteMultipliers }],
   ['gemma', GEMMA],
   [
@@ -178,7 +178,7 @@ export const FAMILIES: ReadonlyMap<string, FamilyTraits> = new Map<string, Famil
       ...LLAMA,
       maxPositions: 32_768,
       kvHeadsDefault: 4,
-      qkNorm: 'head',
+      qkNorm: () => 'head',
       mlpBias: noMlpBias,
       windows: (config, layers) =>
         config.bool('use_sliding_window', false) ? windowEverywhere(4096)(config, layers) : () => null,
@@ -191,7 +191,7 @@ export const FAMILIES: ReadonlyMap<string, FamilyTraits> = new Map<string, Famil
       ...LLAMA,
       eps: 1e-5,
       maxPositions: 4096,
-      qkNorm: 'full',
+      qkNorm: () => 'full',
       mlpBias: noMlpBias,
       ffn: everyLayerMoe(
         { experts: 'num_experts', expertsDefault: 64, topKDefault: 8, width: 'intermediate_size' },
@@ -207,7 +207,7 @@ export const FAMILIES: ReadonlyMap<string, FamilyTraits> = new Map<string, Famil
       theta: 500_000,
       maxPositions: 4096,
       placement: 'post',
-      qkNorm: 'full',
+      qkNorm: () => 'full',
       mlpBias: noMlpBias,
       ffn: everyLayerMoe(
         { experts: 'num_experts', expertsDefault: 7, topKDefault: 5, width: 'intermediate_size' },

@@ -27,7 +27,7 @@ export interface FamilyTraits {
   readonly placement: TransformerSpec['placement'];
   /** Norm weights are stored as w and applied as 1 + w (gemma). */
   readonly unitOffsetNorm: boolean;
-  readonly qkNorm: 'none' | 'head' | 'full';
+  readonly qkNorm: (config: ConfigReader) => TransformerSpec['attention']['qkNorm'];
   /** q, k, v in one matrix and gate, up in another (phi3). */
   readonly fusedProjections: boolean;
   readonly partialRotary: boolean;
@@ -41,6 +41,8 @@ export interface FamilyTraits {
   readonly attentionBias: (config: ConfigReader) => { readonly qkv: boolean; readonly o: boolean };
   readonly mlpBias: (config: ConfigReader) => boolean;
   readonly activation: (config: ConfigReader) => string;
+  readonly longest: (config: ConfigReader) => number | null;
+  readonly rotated: (config: ConfigReader, layers: number) => (index: number) => boolean;
   readonly windows: (config: ConfigReader, layers: number) => (index: number) => number | null;
   readonly ffn: (config: ConfigReader, index: number) => DenseFfn | MoeFfn;
   readonly multipliers: (
@@ -134,7 +136,7 @@ export const LLAMA: FamilyTraits = {
   kvHeadsDefault: null,
   placement: 'pre',
   unitOffsetNorm: false,
-  qkNorm: 'none',
+  qkNorm: () => 'none',
   fusedProjections: false,
   partialRotary: false,
   normKind: 'rms',
@@ -147,6 +149,8 @@ export const LLAMA: FamilyTraits = {
   attentionBias: attentionBiasField,
   mlpBias: (config) => config.bool('mlp_bias', false),
   activation: (config) => config.text('hidden_act', 'silu'),
+  longest: () => null,
+  rotated: () => () => true,
   windows: noWindow,
   ffn: denseFfn,
   multipliers: plainMultipliers,

@@ -83,7 +83,7 @@ export function feedForward(
   return multiply(gated(g, spec, gate, up), names.down, names.bias?.down ?? null);
 }
 
-/** The same for matrices stored [in, out] with gate and up in one, their columns in turns (gpt-oss). */
+/** The same for matrices stored [in, out] with gate and up in one: side by side (Llama 4), or their columns in turns (gpt-oss). */
 export function transposedFeedForward(
   g: GraphBuilder,
   spec: TransformerSpec,
@@ -91,11 +91,15 @@ export function transposedFeedForward(
   weights: WeightBinder,
   x: Value,
 ): Value {
-  const plus = (value: Value, bias: WeightRef): Value => math.add(g, value, weights.float(bias));
-  const both = plus(math.matmul(g, x, weights.float(names.gateUp)), names.bias.gateUp);
+  const { width, bias, inTurns } = names;
+  const plus = (value: Value, one: WeightRef | undefined): Value =>
+    one === undefined ? value : math.add(g, value, weights.float(one));
+  const both = plus(math.matmul(g, x, weights.float(names.gateUp)), bias?.gateUp);
   const rows = x.shape[0] ?? 1;
-  const pairs = shape.reshape(g, both, [rows, names.width, 2]);
-  const [gate, up] = shape.split(g, pairs, [1, 1], 2).map((part) => shape.reshape(g, part, [rows, names.width]));
+  const pairs = shape.reshape(g, both, inTurns ? [rows, width, 2] : [rows, 2, width]);
+  const [gate, up] = shape
+    .split(g, pairs, [1, 1], inTurns ? 2 : 1)
+    .map((part) => shape.reshape(g, part, [rows, width]));
   if (gate === undefined || up === undefined) throw new Error('a split in two has two parts');
-  return plus(math.matmul(g, gated(g, spec, gate, up), weights.float(names.down)), names.bias.down);
+  return plus(math.matmul(g, gated(g, spec, gate, up), weights.float(names.down)), bias?.down);
 }

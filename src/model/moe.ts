@@ -38,6 +38,8 @@ export interface MoeResult {
   /** Chosen experts, best first, int64 [N, K], and their mixing weights [N, K] before dropping. */
   readonly chosen: Value;
   readonly mixing: Value;
+  /** What is added to the scores for the choice, [1, E]; null where nothing is. */
+  readonly choiceBias: Value | null;
 }
 
 /** The MoE block over x [N, hidden]. */
@@ -74,18 +76,25 @@ export function mixture(
   const source = topK === 1 ? order : math.div(g, order, g.constant('int64', [], [topK]));
   const sorted = g.hint(shape.gather(g, x, source), { inverse: place });
 
-  const results = expertOutputs(g, spec, ffn, names, weights, options, sorted, counts);
+  const { weighsInput } = ffn.router;
+  const input = weighsInput ? math.mul(g, sorted, inOrder(g, mixing, order, place)) : sorted;
+  const results = expertOutputs(g, spec, ffn, names, weights, options, input, counts);
   const byToken = g.hint(shape.gather(g, shape.reshape(g, results, [assigned, spec.hiddenSize]), place), {
     inverse: order,
   });
-  const kept =
-    options.capacity === null
-      ? mixing
-      : math.mul(g, mixing, kept01(g, ffn, options.capacity, { logits, chosen, hits, queue }));
-  const weighted = math.mul(g, byToken, shape.reshape(g, kept, [tokens, topK, 1]));
+  const kept = options.capacity === null ? null : kept01(g, ffn, options.capacity, { logits, chosen, hits, queue });
+  const factor = weighsInput ? kept : kept === null ? mixing : math.mul(g, mixing, kept);
+  const weighted = factor === null ? byToken : math.mul(g, byToken, shape.reshape(g, factor, [tokens, topK, 1]));
   const routed = topK === 1 ? shape.reshape(g, weighted, [tokens, spec.hiddenSize]) : math.reduceSum(g, weighted, 1);
   if (experts < topK) throw new RangeError(`top-${topK} of ${experts} experts`);
-  return { output: addShared(g, spec, names, weights, x, routed), logits, chosen, mixing };
+  return { output: addShared(g, spec, names, weights, x, routed), logits, chosen, mixing, choiceBias };
+}
+
+/** Weights [N, K] of assignments in expert order, [N·K, 1]. */
+function inOrder(g: GraphBuilder, mixing: Value, order: Value, place: Value): Value {
+  const assigned = order.shape[0] ?? 1;
+  const flat = shape.reshape(g, mixing, [assigned, 1]);
+  return g.hint(shape.gather(g, flat, order), { inverse: shape.reshape(g, place, [assigned, 1]) });
 }
 
 /** Expert outputs in expert order, [N·K, hidden]. */

@@ -14,13 +14,14 @@ export interface FfnWeights {
   readonly bias: { readonly gate: WeightRef; readonly up: WeightRef; readonly down: WeightRef } | null;
 }
 
-/** An expert's part of stacks of matrices [in, out] (gpt-oss). */
+/** An expert's part of stacks of matrices [in, out]. */
 export interface TransposedFfnWeights {
   readonly width: number;
-  /** [hidden, 2 · width]: columns of gate and up in turns. */
+  /** [hidden, 2 · width]: gate and up side by side, or their columns in turns. */
   readonly gateUp: WeightRef;
+  readonly inTurns: boolean;
   readonly down: WeightRef;
-  readonly bias: { readonly gateUp: WeightRef; readonly down: WeightRef };
+  readonly bias: { readonly gateUp: WeightRef; readonly down: WeightRef } | null;
 }
 
 export interface MoeWeights {
@@ -140,7 +141,7 @@ export class WeightNames {
     const bias = (role: 'q' | 'k' | 'v'): WeightRef | null =>
       attention.bias.qkv ? whole(`${base}${role}_proj.bias`, [rows[role]]) : null;
     const qk = (role: 'q' | 'k'): WeightRef | null =>
-      attention.qkNorm === 'none'
+      attention.qkNorm === 'none' || attention.qkNorm === 'rotated'
         ? null
         : whole(`${base}${role}_norm.weight`, [attention.qkNorm === 'head' ? headDim : rows[role]]);
     return {
@@ -191,8 +192,9 @@ export class WeightNames {
   }
 
   dense(layer: LayerSpec, width: number): FfnWeights {
-    const base = `${this.#layer(layer)}mlp.`;
+    const bases = ['mlp.', 'feed_forward.'].map((name) => `${this.#layer(layer)}${name}`);
     const hidden = this.spec.hiddenSize;
+    const base = this.#present(bases.map((one) => `${one}down_proj.weight`)).replace(/down_proj\.weight$/, '');
     if (!this.spec.mlp.fusedGateUp)
       return this.#ffn(base, ['gate_proj', 'up_proj', 'down_proj'], width, this.spec.mlp.bias);
     const [gate, up] = splitRows(`${base}gate_up_proj.weight`, [width, width], hidden);
@@ -211,6 +213,7 @@ export class WeightNames {
       `${prefix}block_sparse_moe.router.layer.weight`,
       `${prefix}block_sparse_moe.router.weight`,
       `${prefix}mlp.router.weight`,
+      `${prefix}feed_forward.router.weight`,
     ];
     const router = whole(this.#present(routerNames), routerShape);
     return {
@@ -243,8 +246,11 @@ export class WeightNames {
       return {
         width,
         gateUp: part(layout.gateUp, [hidden, 2 * width]),
+        inTurns: layout.biased,
         down: part(layout.down, [width, hidden]),
-        bias: { gateUp: part(`${layout.gateUp}_bias`, [2 * width]), down: part(`${layout.down}_bias`, [hidden]) },
+        bias: layout.biased
+          ? { gateUp: part(`${layout.gateUp}_bias`, [2 * width]), down: part(`${layout.down}_bias`, [hidden]) }
+          : null,
       };
     if (layout.kind === 'each') return this.#ffn(`${layout.base}${index}.`, layout.names, width, false);
     const stack = [ffn.experts, 2 * width, hidden];
@@ -266,7 +272,9 @@ export class WeightNames {
     if (ffn.shared === null) return null;
     const gate = ffn.shared.gated ? whole(`${prefix}mlp.shared_expert_gate.weight`, [1, this.spec.hiddenSize]) : null;
     const names = ['gate_proj', 'up_proj', 'down_proj'] as const;
-    const bases = [`${prefix}mlp.shared_expert.`, `${prefix}mlp.shared_experts.`];
+    const bases = ['mlp.shared_expert.', 'mlp.shared_experts.', 'feed_forward.shared_expert.'].map(
+      (name) => `${prefix}${name}`,
+    );
     const base = this.#present(bases.map((one) => `${one}up_proj.weight`)).replace(/up_proj\.weight$/, '');
     return { ffn: this.#ffn(base, names, ffn.shared.width, this.spec.mlp.bias), gate };
   }
@@ -289,7 +297,7 @@ export class WeightNames {
   }
 
   #layout(prefix: string): ExpertLayout {
-    for (const block of ['block_sparse_moe', 'mlp']) {
+    for (const block of ['block_sparse_moe', 'mlp', 'feed_forward']) {
       const base = `${prefix}${block}.experts.`;
       for (const names of [
         ['w1', 'w3', 'w2'],
@@ -298,8 +306,12 @@ export class WeightNames {
         if (this.source.get(`${base}0.${names[0]}.weight`) !== undefined) return { kind: 'each', base, names };
       }
       const [gateUp, down] = [`${base}gate_up_proj`, `${base}down_proj`];
-      if (this.source.get(gateUp) !== undefined)
-        return { kind: this.spec.clampedGlu === null ? 'stacked' : 'transposed', gateUp, down };
+      if (this.source.get(gateUp) !== undefined) {
+        // gpt-oss and Llama 4 store matrices the other way round; shapes cannot tell where the widths are equal.
+        if (this.spec.clampedGlu !== null) return { kind: 'transposed', gateUp, down, biased: true };
+        if (block === 'feed_forward') return { kind: 'transposed', gateUp, down, biased: false };
+        return { kind: 'stacked', gateUp, down };
+      }
       if (this.source.get(`${gateUp}_blocks`) !== undefined)
         throw new MoeError(
           'input',
@@ -334,7 +346,8 @@ export class WeightNames {
 
 type ExpertLayout =
   | { readonly kind: 'each'; readonly base: string; readonly names: readonly [string, string, string] }
-  | { readonly kind: 'stacked' | 'transposed'; readonly gateUp: string; readonly down: string };
+  | { readonly kind: 'stacked'; readonly gateUp: string; readonly down: string }
+  | { readonly kind: 'transposed'; readonly gateUp: string; readonly down: string; readonly biased: boolean };
 
 /** Consecutive row blocks of one matrix. */
 function splitRows(tensor: string, rows: readonly number[], columns: number): readonly WeightRef[] {

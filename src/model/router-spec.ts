@@ -12,6 +12,8 @@ export interface RouterSpec {
   readonly groups: { readonly count: number; readonly kept: number; readonly by: 'best' | 'two-best' } | null;
   /** The weights are multiplied by this. */
   readonly scale: number;
+  /** Experts read their input times the weight, in place of weighing what they give (Llama 4). */
+  readonly weighsInput: boolean;
   /** sparsemixer: how near is near. */
   readonly jitter: number;
 }
@@ -22,5 +24,6 @@ export const PLAIN_ROUTER: RouterSpec = {
   choiceBias: false,
   groups: null,
   scale: 1,
+  weighsInput: false,
   jitter: 0,
 };

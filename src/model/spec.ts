@@ -50,6 +50,8 @@ export interface LayerSpec {
   readonly index: number;
   /** Sliding attention window (a token sees itself and window-1 before it), or null for full attention. */
   readonly window: number | null;
+  /** Queries and keys are rotated by position; Llama 4 has layers without. */
+  readonly rotated: boolean;
   readonly ffn: DenseFfn | MoeFfn;
 }
 
@@ -71,8 +73,8 @@ export interface TransformerSpec {
   readonly attention: {
     readonly scale: number;
     readonly bias: { readonly qkv: boolean; readonly o: boolean };
-    /** RMS norm on q and k: over each head, over the whole projection, or none. */
-    readonly qkNorm: 'none' | 'head' | 'full';
+    /** RMS norm on q and k: over each head, over the whole projection, none, or (rotated layers) without weight after rotation. */
+    readonly qkNorm: 'none' | 'head' | 'full' | 'rotated';
     readonly fusedQkv: boolean;
     readonly softcap: number | null;
     /** Clamp of q, k and v to ±clip (olmoe). */
@@ -82,6 +84,8 @@ export interface TransformerSpec {
     readonly sinks: boolean;
     /** Rotary pairs are neighbours, not halves. */
     readonly interleavedRope: boolean;
+    /** Longest sequence for which this description holds; null: any. Llama 4's attention works in chunks and cools down beyond. */
+    readonly longest: number | null;
   };
   readonly mlp: { readonly bias: boolean; readonly fusedGateUp: boolean };
   readonly activation: Activation;
@@ -172,18 +176,19 @@ function build(modelType: string, family: FamilyTraits, config: ConfigReader): T
         : config.size('num_key_value_heads');
   if (heads % kvHeads !== 0)
     throw config.bad('num_key_value_heads', kvHeads, `a divisor of num_attention_heads (${heads})`);
-  const rotated = latent === null ? null : config.size('qk_rope_head_dim', 64);
+  const turned = latent === null ? null : config.size('qk_rope_head_dim', 64);
   const headDim =
-    latent !== null && rotated !== null
-      ? latent.plainDim + rotated
+    latent !== null && turned !== null
+      ? latent.plainDim + turned
       : config.value('head_dim') === undefined
         ? impliedHeadDim(config, family, hiddenSize, heads)
         : config.size('head_dim');
   const maxPositions = config.size('max_position_embeddings', family.maxPositions);
   const count = config.size('num_hidden_layers', undefined, MAX_LAYERS);
   const windows = family.windows(config, count);
+  const rotated = family.rotated(config, count);
   const layers = Array.from({ length: count }, (_, index): LayerSpec => {
-    return { index, window: windows(index), ffn: family.ffn(config, index) };
+    return { index, window: windows(index), rotated: rotated(index), ffn: family.ffn(config, index) };
   });
   for (const { ffn } of layers) checkFfn(config, ffn);
   const activationName = family.activation(config);
@@ -197,7 +202,7 @@ function build(modelType: string, family: FamilyTraits, config: ConfigReader): T
   }
   const rope = ropeFromConfig(config, {
     theta: family.theta,
-    headDim: rotated ?? headDim,
+    headDim: turned ?? headDim,
     maxPositions,
     partial: family.partialRotary,
     ...family.rope,
@@ -221,13 +226,14 @@ function build(modelType: string, family: FamilyTraits, config: ConfigReader): T
     attention: {
       scale: scaled.attentionScale,
       bias: family.attentionBias(config),
-      qkNorm: family.qkNorm,
+      qkNorm: family.qkNorm(config),
       fusedQkv: family.fusedProjections,
       softcap: scaled.attentionSoftcap,
       clip: scaled.clip,
       latent,
       sinks: family.sinks,
       interleavedRope: family.interleavedRope(config),
+      longest: family.longest(config),
     },
     mlp: { bias: family.mlpBias(config), fusedGateUp: family.fusedProjections },
     activation,

@@ -36,6 +36,8 @@ export interface RouterTrace {
   readonly chosen: readonly number[];
   /** [N, topK]. */
   readonly weights: Float32Array;
+  /** [experts]: added to scores for the choice alone; absent where the family has none. */
+  readonly choiceBias?: Float32Array;
 }
 
 export interface Logits {
@@ -177,6 +179,14 @@ export class RunnableModel {
    */
   ropeFeeds(length: number, row: number = length): Feeds {
     const { rope } = this.spec;
+    const { longest } = this.spec.attention;
+    if (longest !== null && length > longest)
+      throw new MoeError(
+        'input',
+        'text-too-long-for-model',
+        `A text of ${length} tokens is too long: models of type "${this.spec.modelType}" run up to ${longest} tokens here.`,
+        { hint: 'Beyond, their attention works in chunks, which is not built.' },
+      );
     const fixed = ropeDependsOnLength(rope);
     const needed = Math.max(length, row);
     const known = this.#tables;
@@ -225,8 +235,10 @@ export class RunnableModel {
 
 /** Output names of all routers. */
 export function traceNames(spec: TransformerSpec): readonly string[] {
-  return moeLayers(spec).flatMap(({ index }) =>
-    ['router_logits', 'router_chosen', 'router_weights'].map((stem) => `${stem}.${index}`),
+  return moeLayers(spec).flatMap(({ index, ffn }) =>
+    ['router_logits', 'router_chosen', 'router_weights', ...(ffn.router.choiceBias ? ['router_choice_bias'] : [])].map(
+      (stem) => `${stem}.${index}`,
+    ),
   );
 }
 
@@ -239,5 +251,8 @@ export function routerTraces(spec: TransformerSpec, results: Results): readonly 
     logits: floatData(results.get(`router_logits.${index}`), 'router_logits'),
     chosen: integerData(results.get(`router_chosen.${index}`), 'router_chosen'),
     weights: floatData(results.get(`router_weights.${index}`), 'router_weights'),
+    ...(ffn.router.choiceBias
+      ? { choiceBias: floatData(results.get(`router_choice_bias.${index}`), 'router_choice_bias') }
+      : {}),
   }));
 }

@@ -295,6 +295,39 @@ RUNNING_MODELS = {
         },
         4,
     ),
+    "llama4_text": (
+        "llama4_text",
+        {
+            **SMALL,
+            "head_dim": 4,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 1,
+            "intermediate_size": 6,
+            "intermediate_size_mlp": 10,
+            "interleave_moe_layer_step": 2,
+            "no_rope_layer_interval": 2,
+        },
+        5,
+    ),
+    "llama4_text-plain": (
+        "llama4_text",
+        {
+            **SMALL,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 6,
+            "num_local_experts": 3,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 6,
+            "use_qk_norm": False,
+            "attn_temperature_tuning": False,
+            "attention_bias": True,
+            "rope_parameters": rope(
+                "llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32
+            ),
+        },
+        5,
+    ),
     "gpt_oss": (
         "gpt_oss",
         {
