@@ -8,6 +8,7 @@ import {
   layerTypes,
   noMlpBias,
   plainMultipliers,
+  rotatedLayers,
   windowEverywhere,
 } from './family.ts';
 import type { FamilyTraits } from './family.ts';
@@ -102,14 +103,6 @@ const DEEPSEEK: FamilyTraits = {
   multipliers: deepseekMultipliers,
 };
 
-/** Numbers 0 and 1 per layer, by a rule where the config has none. */
-function layerFlags(config: ConfigReader, key: string, layers: number, rule: (index: number) => boolean) {
-  const given = config.integers(key);
-  if (given === null || given.length === 0) return rule;
-  if (given.length !== layers) throw config.bad(key, [...given], `${layers} entries, one per layer`);
-  return (index: number): boolean => given[index] !== 0;
-}
-
 const LLAMA4: FamilyTraits = {
   ...LLAMA,
   theta: 500_000,
@@ -120,10 +113,7 @@ const LLAMA4: FamilyTraits = {
   mlpBias: noMlpBias,
   interleavedRope: () => true,
   qkNorm: (config) => (config.bool('use_qk_norm', true) ? 'rotated' : 'none'),
-  rotated: (config, layers) => {
-    const interval = config.size('no_rope_layer_interval', 4);
-    return layerFlags(config, 'no_rope_layers', layers, (index) => (index + 1) % interval !== 0);
-  },
+  rotated: rotatedLayers,
   // Up to here chunks are the whole text, and the tuned temperature is 1 (transformers, modeling_llama4).
   longest: (config) => {
     const chunk = config.has('attention_chunk_size') && config.value('attention_chunk_size') === undefined;

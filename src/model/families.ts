@@ -10,6 +10,7 @@ import {
   noBias,
   noMlpBias,
   plainMultipliers,
+  rotatedLayers,
   windowByLayer,
   windowEverywhere,
 } from './family.ts';
@@ -116,6 +117,23 @@ export const FAMILIES: ReadonlyMap<string, FamilyTraits> = new Map<string, Famil
     },
   ],
   ['olmo2', { ...LLAMA, eps: 1e-5, placement: 'post', qkNorm: () => 'full', mlpBias: noMlpBias }],
+  [
+    'smollm3',
+    {
+      ...LLAMA,
+      theta: 2_000_000,
+      tied: true,
+      maxPositions: 32_768,
+      kvHeadsDefault: 4,
+      rotated: rotatedLayers,
+      windows: (config, layers) => {
+        const types = layerTypes(config, layers);
+        const rotated = rotatedLayers(config, layers);
+        const window = config.bool('use_sliding_window', false) ? config.optionalNumber('sliding_window') : null;
+        return (index) => ((types === null ? !rotated(index) : types[index] === 'sliding_attention') ? window : null);
+      },
+    },
+  ],
   ['granite', { ...LLAMA, multipliers: graniteMultipliers }],
   ['gemma', GEMMA],
   [

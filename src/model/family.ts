@@ -156,6 +156,15 @@ export const LLAMA: FamilyTraits = {
   multipliers: plainMultipliers,
 };
 
+/** Which layers rotate queries and keys: `no_rope_layers` (1: they do), else all but every `no_rope_layer_interval`-th. */
+export const rotatedLayers: FamilyTraits['rotated'] = (config, layers) => {
+  const given = config.integers('no_rope_layers');
+  const interval = config.size('no_rope_layer_interval', 4);
+  if (given === null || given.length === 0) return (index) => (index + 1) % interval !== 0;
+  if (given.length !== layers) throw config.bad('no_rope_layers', [...given], `${layers} entries, one per layer`);
+  return (index) => given[index] !== 0;
+};
+
 export const noBias = (): { readonly qkv: boolean; readonly o: boolean } => ({ qkv: false, o: false });
 export const noMlpBias = (): boolean => false;
 

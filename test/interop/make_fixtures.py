@@ -295,6 +295,24 @@ RUNNING_MODELS = {
         },
         4,
     ),
+    "gemma2": (
+        "gemma2",
+        {
+            **SMALL,
+            "num_hidden_layers": 3,
+            "head_dim": 6,
+            "sliding_window": 4,
+            "query_pre_attn_scalar": 10,
+            "attn_logit_softcapping": 2.0,
+            "final_logit_softcapping": 3.0,
+        },
+        4,
+    ),
+    "smollm3": (
+        "smollm3",
+        {**SMALL, "num_hidden_layers": 3, "no_rope_layer_interval": 2, "use_sliding_window": True, "sliding_window": 4},
+        5,
+    ),
     "llama4_text": (
         "llama4_text",
         {

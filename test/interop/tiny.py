@@ -20,7 +20,7 @@ def randomise(model, seed, gain=1.0):
         for name, parameter in sorted(named):
             shape = parameter.shape
             if "norm" in name and name.endswith("weight"):
-                neutral = 0.0 if model.config.model_type == "gemma" else 1.0
+                neutral = 0.0 if model.config.model_type in ("gemma", "gemma2") else 1.0
                 value = neutral + 0.2 * normal(shape)
             elif "embed_tokens" in name:
                 value = normal(shape)
