@@ -30,10 +30,14 @@ async function evaluate(w, name, { data = null } = {}) {
     // Nothing is known of any data yet.
     await w.pick('Choose a Folder…');
     await w.answer(`${data}/`);
-    // The dialog takes Enter only once it has looked at the folder.
+    // The dialog takes Enter only once it has looked at the folder; one too many would answer what comes next.
+    let pressed = Date.now();
     await w.until('the tasks of the folder', async () => {
       const title = await w.quick.innerText();
-      if (title.includes('Data of Evaluations')) await w.page.keyboard.press('Enter');
+      if (title.includes('Data of Evaluations') && Date.now() - pressed > 2000) {
+        pressed = Date.now();
+        await w.page.keyboard.press('Enter');
+      }
       return title.includes('Evaluate');
     });
   }
