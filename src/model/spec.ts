@@ -207,6 +207,11 @@ function build(modelType: string, family: FamilyTraits, config: ConfigReader): T
     partial: family.partialRotary,
     ...family.rope,
   });
+  const longest = family.longest(config);
+  if (longest !== null && longest < maxPositions)
+    config.note(
+      `texts are cut at ${longest} tokens, not ${maxPositions}: beyond, the attention of this family works in chunks`,
+    );
   const scaled = family.multipliers(config, { hiddenSize, headDim });
   return {
     modelType,
@@ -216,7 +221,7 @@ function build(modelType: string, family: FamilyTraits, config: ConfigReader): T
     kvHeads,
     headDim,
     valueDim: latent === null ? headDim : config.size('v_head_dim', 128),
-    maxPositions,
+    maxPositions: Math.min(maxPositions, longest ?? maxPositions),
     norm: {
       kind: family.normKind,
       eps: config.number('rms_norm_eps', family.eps),
@@ -233,7 +238,7 @@ function build(modelType: string, family: FamilyTraits, config: ConfigReader): T
       latent,
       sinks: family.sinks,
       interleavedRope: family.interleavedRope(config),
-      longest: family.longest(config),
+      longest,
     },
     mlp: { bias: family.mlpBias(config), fusedGateUp: family.fusedProjections },
     activation,

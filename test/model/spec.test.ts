@@ -197,6 +197,19 @@ describe('experts', () => {
     expect(failure({ ...BASE, model_type: 'phimoe', num_experts_per_tok: 3 })).toMatchObject({
       place: { field: 'num_experts_per_tok' },
     });
+    const four = of('llama4_text', { max_position_embeddings: 100_000, attention_chunk_size: 4096 });
+    expect(four).toMatchObject({ maxPositions: 4096, attention: { longest: 4096, qkNorm: 'rotated' } });
+    expect(four.notes.join()).toContain('texts are cut at 4096 tokens');
+    expect(four.layers.map(({ rotated }) => rotated)).toEqual([true, true, true, false]);
+    expect(of('smollm3', { no_rope_layers: [0, 1, 1, 0] }).layers.map(({ rotated }) => rotated)).toEqual([
+      false,
+      true,
+      true,
+      false,
+    ]);
+    expect(failure({ ...BASE, model_type: 'smollm3', no_rope_layers: [1] })).toMatchObject({
+      place: { field: 'no_rope_layers' },
+    });
     const oss = of('gpt_oss');
     expect(oss.layers.map(({ window }) => window)).toEqual([128, null, 128, null]);
     expect(oss).toMatchObject({
