@@ -2,9 +2,9 @@
 // package. Options: --watch (rebuild on change), --no-packages (leave out safetensors-js), --minify, --outdir DIR (instead of
 // dist; only the CLI and what it forks are built then).
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { context } from 'esbuild';
+import { context, transform } from 'esbuild';
 import { packagesOf, thirdPartyNotices } from './lib/notices.mjs';
 import { root, run } from './lib/run.mjs';
 
@@ -17,7 +17,8 @@ const packages = !watch && outdir === null && !process.argv.includes('--no-packa
 /** What a newcomer looks for first: which source becomes which file. Entries whose source is not there yet are passed over. */
 const HOST = [
   { from: 'src/cli/bin.ts', to: 'dist/cli.js', executable: true },
-  { from: 'src/extension/main.ts', to: 'dist/extension.js' },
+  // What activation does not need lies in parts of its own, loaded by `await import` when it is first asked for.
+  { from: 'src/extension/main.ts', to: 'dist/extension.js', parts: 'extension' },
   { from: 'src/job/main.ts', to: 'dist/job.js' },
   { from: 'src/infer/main.ts', to: 'dist/infer.js', cli: true },
   { from: 'src/worker/main.ts', to: 'dist/worker.js' },
@@ -46,22 +47,46 @@ const common = {
   alias: { 'safetensors-js': join(root, 'packages/safetensors-js/src/index.ts') },
 };
 
+const node = { platform: 'node', target: 'node20', format: 'cjs' };
+const banner = `'use strict';\nconst __bundleUrl = require('node:url').pathToFileURL(__filename).href;`;
+
+/** esbuild splits ES modules only, and VS Code loads CommonJS: every part is turned into that after the split. */
+const partsToCommonJs = {
+  name: 'parts-to-commonjs',
+  setup(build) {
+    build.onEnd(async ({ errors, outputFiles }) => {
+      if (errors.length > 0) return;
+      for (const { path, text } of outputFiles) {
+        const options = { ...node, minify, banner, sourcefile: basename(path), supported: { 'dynamic-import': false } };
+        const { code, map } = await transform(text, { ...options, sourcemap: true, legalComments: 'none' });
+        mkdirSync(dirname(path), { recursive: true });
+        writeFileSync(path, `${code}//# sourceMappingURL=${basename(path)}.map\n`);
+        writeFileSync(`${path}.map`, map);
+      }
+    });
+  },
+};
+
 const jobs = [
   ...HOST.map((entry) => ({
     ...entry,
     options: {
       ...common,
-      platform: 'node',
-      target: 'node20',
-      format: 'cjs',
+      ...node,
       // Given by the editor, or native: never bundled.
       external: ['vscode', 'onnxruntime-node'],
       mainFields: ['module', 'main'],
       // Some dependencies are ESM that asks for its own address; in a CommonJS bundle that is the bundle's.
       define: { 'import.meta.url': '__bundleUrl' },
-      banner: {
-        js: `${entry.executable ? '#!/usr/bin/env node\n' : ''}'use strict';\nconst __bundleUrl = require('node:url').pathToFileURL(__filename).href;`,
-      },
+      ...(entry.parts === undefined
+        ? { banner: { js: `${entry.executable ? '#!/usr/bin/env node\n' : ''}${banner}` } }
+        : {
+            format: 'esm',
+            splitting: true,
+            sourcemap: 'inline',
+            write: false,
+            chunkNames: `${entry.parts}/[name]-[hash]`,
+          }),
     },
   })),
   ...WEBVIEWS.map((entry) => ({
@@ -81,10 +106,12 @@ const bundled = new Set();
 for (const job of jobs) {
   const made = await context({
     ...job.options,
-    entryPoints: [join(root, job.from)],
-    outfile: job.path,
+    ...(job.parts === undefined
+      ? { entryPoints: [join(root, job.from)], outfile: job.path }
+      : { entryPoints: [{ in: join(root, job.from), out: job.parts }], outdir: dirname(job.path) }),
     plugins: [
       withoutLocales,
+      ...(job.parts === undefined ? [] : [partsToCommonJs]),
       {
         name: 'after',
         setup(build) {

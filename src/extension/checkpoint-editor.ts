@@ -6,7 +6,8 @@ import { VIEW_TYPES } from './ids.ts';
 import type { Services } from './services.ts';
 import { nameOf } from './checkpoint-session.ts';
 import { messageHtml } from './page-html.ts';
-import { ViewerHost } from './viewer-host.ts';
+import { openHost } from './open-host.ts';
+import type { ViewerHost } from './viewer-host.ts';
 
 const OPTIONS: vscode.WebviewPanelOptions = { enableFindWidget: false, retainContextWhenHidden: false };
 
@@ -19,7 +20,7 @@ class CheckpointDocument implements vscode.CustomDocument {
 
 /** Everything that shows checkpoints in tabs. */
 export class CheckpointEditors implements vscode.CustomReadonlyEditorProvider<CheckpointDocument> {
-  private readonly viewers = new Map<string, ViewerHost>();
+  private readonly viewers = new Map<string, Promise<ViewerHost | null>>();
   private readonly folders = new Map<string, vscode.WebviewPanel>();
   /** Where a tab that is about to open should go. */
   private readonly wanted = new Map<string, ViewerPlace>();
@@ -82,16 +83,14 @@ export class CheckpointEditors implements vscode.CustomReadonlyEditorProvider<Ch
     this.services.recents.add(key);
     const place = this.wanted.get(key) ?? null;
     this.wanted.delete(key);
-    const host = new ViewerHost(
-      panel,
-      this.services,
-      ref.session,
-      () => {
-        if (this.viewers.get(key) === host) this.viewers.delete(key);
-        ref.dispose();
-      },
-      place,
-    );
+    const host = openHost(panel, this.services, async () => {
+      const viewer = await import('./viewer-host.ts');
+      return () => new viewer.ViewerHost(panel, this.services, ref.session, place);
+    });
+    panel.onDidDispose(() => {
+      if (this.viewers.get(key) === host) this.viewers.delete(key);
+      ref.dispose();
+    });
     this.viewers.set(key, host);
   }
 
@@ -127,7 +126,7 @@ export class CheckpointEditors implements vscode.CustomReadonlyEditorProvider<Ch
     const { place, beside = false } = options;
     const known = this.viewers.get(key);
     if (known !== undefined) {
-      known.reveal(place ?? { tab: null, tensor: null, layer: null, expert: null });
+      (await known)?.reveal(place ?? { tab: null, tensor: null, layer: null, expert: null });
       return;
     }
     if (place !== undefined) this.wanted.set(key, place);

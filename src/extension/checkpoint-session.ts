@@ -4,16 +4,17 @@
  */
 import { basename, dirname } from 'node:path';
 import { MoeError } from '../common/errors.ts';
-import { errorPageOf } from '../protocol/errors.ts';
 import type { RequestDef } from '../protocol/define.ts';
 import type { CallOptions } from '../protocol/host.ts';
 import type { ExpertGrid, LayerExperts, Overview, PeekFacts } from '../protocol/checkpoint.ts';
 import type { ErrorPage, StepProgress } from '../protocol/wire.ts';
-import { workerClose, workerExperts, workerGrid, workerOpen, workerPeek } from '../protocol/worker.ts';
 import { Emitter } from './emitter.ts';
 import { pageActions } from './error-actions.ts';
 import { watchFolders } from './watch.ts';
 import type { WorkerClient } from './worker-client.ts';
+
+/** Its schemas are no part of activation. */
+const protocol = async () => import('../protocol/worker.ts');
 
 export type SessionStatus = 'loading' | 'ready' | 'failed';
 
@@ -97,6 +98,7 @@ export class CheckpointSession {
     this.changed.fire();
     if (this.overview === null) void this.askPeek(signal);
     try {
+      const { workerOpen, workerClose } = await protocol();
       const opened = await worker.request(
         workerOpen,
         { path: this.path, lenient: false, fresh },
@@ -128,7 +130,8 @@ export class CheckpointSession {
       this.overview = null;
       this.grid = null;
       this.status = 'failed';
-      this.error = errorPageOf(`${this.name} cannot be opened`, error, pageActions(error));
+      const { errorPageOf, toWireError } = await import('../protocol/errors.ts');
+      this.error = errorPageOf(`${this.name} cannot be opened`, error, pageActions(toWireError(error)));
       // A damaged file may be mended while its page is open.
       this.watch([dirname(this.path), this.path]);
       log(`${this.path}: ${this.error.message} [${this.error.code}]`);
@@ -142,6 +145,7 @@ export class CheckpointSession {
 
   /** Asks for what can be told at once, beside the reading; a checkpoint of many files takes seconds. */
   private async askPeek(signal: AbortSignal): Promise<void> {
+    const { workerPeek } = await protocol();
     const told = await this.options.worker.request(workerPeek, { path: this.path }, { signal }).catch(() => null);
     if (told === null || signal.aborted || this.status !== 'loading') return;
     this.peek = told.peek;
@@ -151,8 +155,10 @@ export class CheckpointSession {
   private async readGrid(signal: AbortSignal): Promise<void> {
     this.grid = null;
     if (this.overview?.kind !== 'moe' || this.handle === null) return;
+    const { id } = this.handle;
     try {
-      this.grid = await this.options.worker.request(workerGrid, { handle: this.handle.id }, { signal });
+      const { workerGrid } = await protocol();
+      this.grid = await this.options.worker.request(workerGrid, { handle: id }, { signal });
     } catch (error) {
       this.options.log(`${this.path}: the experts cannot be listed: ${String(error)}`);
     }
@@ -172,6 +178,7 @@ export class CheckpointSession {
     }
     const { worker } = this.options;
     try {
+      const { workerOpen, workerClose } = await protocol();
       const now = await worker.request(workerOpen, { path: this.path, lenient: false, fresh: false });
       await worker.request(workerClose, { handle: now.handle });
       if (JSON.stringify(now.stamps) === this.stamps) return;
@@ -211,6 +218,7 @@ export class CheckpointSession {
       this.metrics = { parent, layers: new Map([...before, ...layers.map((one) => [one.layer, one] as const)]) };
       this.metricsChanged.fire();
     };
+    const { workerExperts } = await protocol();
     const result = await this.ask(workerExperts, request, {
       signal: options.signal,
       onProgress: (progress) => {
@@ -226,6 +234,7 @@ export class CheckpointSession {
     const { handle } = this;
     this.handle = null;
     if (handle === null || handle.worker !== this.options.worker.generation) return;
+    const { workerClose } = await protocol();
     await this.options.worker.request(workerClose, { handle: handle.id }).catch(() => undefined);
   }
 

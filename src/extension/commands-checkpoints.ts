@@ -5,7 +5,6 @@ import { basename, dirname, join } from 'node:path';
 import { MoeError } from '../common/errors.ts';
 import { activeUri, uriOf, urisOf } from './command-args.ts';
 import type { CommandParts, CommandTable } from './commands.ts';
-import { copyDiagnostics } from './copy-diagnostics.ts';
 import type { ExpertNode } from './experts-tree.ts';
 import { nameOf } from './checkpoint-session.ts';
 import type { Services } from './services.ts';
@@ -199,7 +198,10 @@ export function checkpointCommands(parts: CommandParts): CommandTable {
       const uri = uriOf(argument);
       if (uri !== null) await vscode.env.clipboard.writeText(uri.fsPath);
     },
-    copyDiagnostics: (argument) => copyDiagnostics(services, uriOf(argument)?.fsPath ?? null, texts),
+    copyDiagnostics: async (argument) => {
+      const { copyDiagnostics } = await import('./copy-diagnostics.ts');
+      await copyDiagnostics(services, uriOf(argument)?.fsPath ?? null, texts);
+    },
     showLog: () => {
       services.log.show();
     },

@@ -14,7 +14,7 @@ import type { Playgrounds } from './playground.ts';
 import type { ResultsEditors } from './results-editor.ts';
 import type { Services } from './services.ts';
 import type { TextDocuments } from './text-documents.ts';
-import { showError } from './webview-page.ts';
+import { showError } from './show-error.ts';
 import type { WorkspaceFiles } from './workspace-files.ts';
 
 export interface CommandParts {

@@ -4,7 +4,6 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { existsSync } from 'node:fs';
 import { messageOf } from '../common/errors.ts';
 import type { ErrorPage, WireProblem } from '../protocol/wire.ts';
-import { workerProblems } from '../protocol/worker.ts';
 import type { CheckpointSession } from './checkpoint-session.ts';
 import { COMMANDS } from './ids.ts';
 import type { Services } from './services.ts';
@@ -69,6 +68,7 @@ export class Diagnostics {
       if (aborter.signal.aborted || !setting('problems.show')) return;
       if (sessions.get(path) !== null) continue;
       try {
+        const { workerProblems } = await import('../protocol/worker.ts');
         const { problems, error } = await worker.request(workerProblems, { path }, { signal: aborter.signal });
         this.put(path, error === null ? problems : [asProblem(error)]);
       } catch (error) {

@@ -1,5 +1,5 @@
 /** What an error page offers to do. The ids come back with `errorAction`. */
-import { toWireError } from '../protocol/errors.ts';
+import type { WireError } from '../protocol/errors.ts';
 import type { ErrorPage } from '../protocol/wire.ts';
 import { t } from './words.ts';
 
@@ -19,8 +19,7 @@ export function isErrorAction(id: string): id is ErrorActionId {
 }
 
 /** The buttons that fit an error, most useful first. */
-export function pageActions(error: unknown): ErrorPage['actions'] {
-  const { code, place } = toWireError(error);
+export function pageActions({ code, place }: Pick<WireError, 'code' | 'place'>): ErrorPage['actions'] {
   const ids: ErrorActionId[] = ['reload'];
   if (/index/.test(code)) ids.push('rebuildIndex');
   if (/lfs|json|config/.test(code) && place.file !== undefined) ids.push('openText');

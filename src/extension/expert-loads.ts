@@ -2,7 +2,6 @@
 import { basename, resolve } from 'node:path';
 import { messageOf } from '../common/errors.ts';
 import type { TraceSummary } from '../protocol/results.ts';
-import { workerEvaluation } from '../protocol/worker-eval.ts';
 import { Emitter } from './emitter.ts';
 import { RESULTS_ENDING } from './evaluations.ts';
 import type { EvaluationHistory } from './evaluations.ts';
@@ -53,6 +52,7 @@ export class ExpertLoadsReader {
     let loads: ExpertLoads | null = null;
     for (const { file } of past) {
       try {
+        const { workerEvaluation } = await import('../protocol/worker-eval.ts');
         const { evaluation } = await worker.request(workerEvaluation, { file });
         if (evaluation.traces === null) continue;
         loads = { file, name: basename(file, RESULTS_ENDING), traces: evaluation.traces };

@@ -1,24 +1,15 @@
 /** The small heat map in the sidebar: the experts of the checkpoint that is looked at. */
 import * as vscode from 'vscode';
 import type { MetricName } from '../protocol/checkpoint.ts';
-import {
-  heatmapChanged,
-  heatmapCompute,
-  heatmapFault,
-  heatmapMetric,
-  heatmapReady,
-  heatmapSelect,
-} from '../protocol/heatmap.ts';
 import type { HeatmapState } from '../protocol/heatmap.ts';
-import type { Endpoint } from '../protocol/host.ts';
 import type { StepProgress } from '../protocol/wire.ts';
 import { messageOf } from '../common/errors.ts';
 import { heatPicture, metrics } from './expert-words.ts';
 import type { Services } from './services.ts';
-import { logPageFault, openPage } from './webview-page.ts';
 
 export class HeatmapView implements vscode.WebviewViewProvider {
-  private endpoint: Endpoint | null = null;
+  /** Sends a state to the page that is there. */
+  private send: ((state: HeatmapState) => void) | null = null;
   private view: vscode.WebviewView | null = null;
   private metric: MetricName = 'norm';
   private progress: StepProgress | null = null;
@@ -49,11 +40,21 @@ export class HeatmapView implements vscode.WebviewViewProvider {
     );
   }
 
-  resolveWebviewView(view: vscode.WebviewView): void {
+  async resolveWebviewView(view: vscode.WebviewView): Promise<void> {
     this.view = view;
     this.ready = false;
-    const endpoint = openPage(view.webview, 'heatmap', vscode.l10n.t('Heat map of experts'), this.services);
-    this.endpoint = endpoint;
+    let closed = false;
+    view.onDidDispose(() => {
+      closed = true;
+    });
+    const [page, protocol] = await Promise.all([import('./webview-page.ts'), import('../protocol/heatmap.ts')]);
+    const { heatmapChanged, heatmapCompute, heatmapFault, heatmapMetric, heatmapReady, heatmapSelect } = protocol;
+    if (closed) return;
+    const endpoint = page.openPage(view.webview, 'heatmap', vscode.l10n.t('Heat map of experts'), this.services);
+    const send = (state: HeatmapState): void => {
+      endpoint.notify(heatmapChanged, state);
+    };
+    this.send = send;
     endpoint.handle(heatmapReady, () => {
       this.ready = true;
       return this.state();
@@ -76,14 +77,14 @@ export class HeatmapView implements vscode.WebviewViewProvider {
       return {};
     });
     endpoint.on(heatmapFault, ({ message, stack }) => {
-      logPageFault(this.services, 'heatmap', message, stack);
+      page.logPageFault(this.services, 'heatmap', message, stack);
     });
     view.onDidChangeVisibility(() => {
       if (view.visible) this.tell();
     });
     view.onDidDispose(() => {
       endpoint.close('the view was closed');
-      if (this.endpoint === endpoint) this.endpoint = null;
+      if (this.send === send) this.send = null;
     });
   }
 
@@ -118,7 +119,7 @@ export class HeatmapView implements vscode.WebviewViewProvider {
   }
 
   private tell(): void {
-    if (this.ready && this.view?.visible === true) this.endpoint?.notify(heatmapChanged, this.state());
+    if (this.ready && this.view?.visible === true) this.send?.(this.state());
   }
 
   private state(): HeatmapState {

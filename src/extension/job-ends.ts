@@ -8,7 +8,7 @@ import type { ResultsEditors } from './results-editor.ts';
 import type { Services } from './services.ts';
 import { setting } from './settings.ts';
 import type { TextDocuments } from './text-documents.ts';
-import { showError } from './webview-page.ts';
+import { showError } from './show-error.ts';
 
 export interface JobEndParts {
   readonly services: Services;

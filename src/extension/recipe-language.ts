@@ -6,7 +6,6 @@ import { MoeError, messageOf } from '../common/errors.ts';
 import { isJsonObject } from '../common/json.ts';
 import type { JsonObject } from '../common/json.ts';
 import type { WireRecipeProblem } from '../protocol/planning.ts';
-import { workerRecipe } from '../protocol/worker.ts';
 import { COMMANDS } from './ids.ts';
 import { hoverText, placeAt, suggestionsAt } from './recipe-completion.ts';
 import type { Services } from './services.ts';
@@ -187,6 +186,7 @@ class RecipeDiagnostics {
     if (document.isClosed) return;
     const { version } = document;
     try {
+      const { workerRecipe } = await import('../protocol/worker.ts');
       const { problems } = await this.services.worker.request(workerRecipe, {
         file: document.uri.fsPath,
         text: document.getText(),

@@ -1,7 +1,7 @@
 /** Settings, read in one place. */
 import * as vscode from 'vscode';
-import { deviceChoice, proveChoice } from '../protocol/jobs.ts';
-import type { DeviceChoice, ProveChoice } from '../protocol/jobs.ts';
+import { DEVICES, PROVES } from '../protocol/choices.ts';
+import type { DeviceChoice, ProveChoice } from '../protocol/choices.ts';
 
 /** Every setting with what holds where it is unset or of a wrong type. package.json says the same. */
 export const SETTINGS = {
@@ -33,14 +33,12 @@ export function setting<K extends keyof typeof SETTINGS>(key: K): Widen<(typeof 
 
 /** Where models run. */
 export function deviceSetting(): DeviceChoice {
-  const found = deviceChoice.safeParse(setting('device'));
-  return found.success ? found.data : 'auto';
+  return DEVICES.find((one) => one === setting('device')) ?? 'auto';
 }
 
 /** Whether jobs run both models and compare their logits. */
 export function proveSetting(): ProveChoice {
-  const found = proveChoice.safeParse(setting('upcycle.proveLogits'));
-  return found.success ? found.data : 'auto';
+  return PROVES.find((one) => one === setting('upcycle.proveLogits')) ?? 'auto';
 }
 
 /** Calls back when any of the settings changes. */

@@ -3,7 +3,7 @@ import * as vscode from 'vscode';
 import type { CheckpointEditors } from './checkpoint-editor.ts';
 import { parseLink } from './link.ts';
 import type { Services } from './services.ts';
-import { showError } from './webview-page.ts';
+import { showError } from './show-error.ts';
 
 export function registerUriHandler(services: Services, editors: CheckpointEditors): vscode.Disposable {
   return vscode.window.registerUriHandler({

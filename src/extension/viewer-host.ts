@@ -51,7 +51,6 @@ export class ViewerHost {
     private readonly panel: vscode.WebviewPanel,
     private readonly services: Services,
     private readonly session: CheckpointSession,
-    release: () => void,
     place: ViewerPlace | null = null,
   ) {
     this.wanted = place;
@@ -79,15 +78,15 @@ export class ViewerHost {
         // What was sent while it was hidden is lost: the state goes whole again.
         if (panel.visible) this.tell();
       }),
-      panel.onDidDispose(() => {
-        services.sessions.closed(this.viewer);
-        this.endpoint.close('the tab was closed');
-        for (const one of this.disposables) one.dispose();
-        release();
-      }),
     );
     this.follow();
     void this.findLoads();
+  }
+
+  dispose(): void {
+    this.services.sessions.closed(this.viewer);
+    this.endpoint.close('the tab was closed');
+    for (const one of this.disposables) one.dispose();
   }
 
   /** Loads of experts are read after all else: most checkpoints have none. */

@@ -5,7 +5,6 @@ import { existsSync } from 'node:fs';
 import { childEnvironment } from '../common/child-environment.ts';
 import { MoeError } from '../common/errors.ts';
 import type { RequestDef } from '../protocol/define.ts';
-import { processEndpoint } from '../protocol/host.ts';
 import type { CallOptions, Endpoint } from '../protocol/host.ts';
 
 export interface WorkerClientOptions {
@@ -23,6 +22,7 @@ interface Running {
 
 export class WorkerClient {
   private running: Running | null = null;
+  private starting: Promise<Running> | null = null;
   private readonly lostListeners = new Set<(reason: string) => void>();
   private losses = 0;
   private disposed = false;
@@ -41,11 +41,21 @@ export class WorkerClient {
   }
 
   async request<P, R, G>(def: RequestDef<P, R, G>, params: P, options: CallOptions<G> = {}): Promise<R> {
-    return (this.running ?? this.start()).endpoint.request(def, params, options);
+    const { endpoint } = this.running ?? (await this.start());
+    return endpoint.request(def, params, options);
   }
 
-  private start(): Running {
+  private start(): Promise<Running> {
+    this.starting ??= this.make().finally(() => {
+      this.starting = null;
+    });
+    return this.starting;
+  }
+
+  private async make(): Promise<Running> {
     const { entry, log } = this.options;
+    // Loaded with the first request: activation does without.
+    const { processEndpoint } = await import('../protocol/host.ts');
     if (this.disposed) throw new MoeError('cancelled', 'cancelled', 'The window is closing');
     if (!existsSync(entry))
       throw new MoeError('internal', 'worker-entry-missing', `The worker ${entry} is missing`, {
@@ -92,6 +102,7 @@ export class WorkerClient {
 
   /** Ends the worker; the next request starts another. For a worker that is lost in a computation. */
   async kill(): Promise<void> {
+    await this.starting?.catch(() => null);
     await end(this.running?.worker);
   }
 

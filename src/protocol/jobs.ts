@@ -1,4 +1,7 @@
 /** Jobs as people see them: in the jobs view, the status bar, the plan editor, over the history on disk. */
+import { DEVICES, PROVES } from './choices.ts';
+
+export type { DeviceChoice, ProveChoice } from './choices.ts';
 import * as z from 'zod/mini';
 import type { Of } from './define.ts';
 import { wireError } from './errors.ts';
@@ -11,15 +14,13 @@ export type JobKind = z.output<typeof jobKind>;
 const path = text.check(z.minLength(1));
 
 /** Where models run; `auto` takes the fastest that works here. */
-export const deviceChoice = z.enum(['auto', 'cpu', 'cuda', 'dml', 'coreml', 'webgpu']);
-export type DeviceChoice = z.output<typeof deviceChoice>;
+export const deviceChoice = z.enum(DEVICES);
 
 /**
  * Whether both models are run on the same tokens and their logits compared. `auto`: where the source is small enough for
  * that to take seconds; what is left out is said.
  */
-export const proveChoice = z.enum(['auto', 'always', 'never']);
-export type ProveChoice = z.output<typeof proveChoice>;
+export const proveChoice = z.enum(PROVES);
 
 /** Writes an MoE. All paths are absolute. */
 export const upcycleParams = z.object({

@@ -1,0 +1,28 @@
+/** Tabs whose code is loaded with the first of them: activation does without protocol and pages. */
+import type * as vscode from 'vscode';
+import { messageOf } from '../common/errors.ts';
+import type { Services } from './services.ts';
+
+/**
+ * Makes the host of a tab once its code is there, and disposes of it with the tab. Null where the tab was closed meanwhile, or
+ * where the code cannot be loaded (a broken installation; the log says so).
+ */
+export async function openHost<H extends { dispose(): void }>(
+  panel: Pick<vscode.WebviewPanel, 'onDidDispose'>,
+  services: Pick<Services, 'log'>,
+  load: () => Promise<() => H>,
+): Promise<H | null> {
+  let closed = false;
+  let host: H | null = null;
+  panel.onDidDispose(() => {
+    closed = true;
+    host?.dispose();
+  });
+  try {
+    const make = await load();
+    if (!closed) host = make();
+  } catch (error) {
+    services.log.error(`A tab cannot be filled: ${messageOf(error)}`);
+  }
+  return host;
+}
