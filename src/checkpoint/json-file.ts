@@ -1,5 +1,5 @@
 /** Reading a config's JSON without trusting it: bounded size and depth, Python's NaN and Infinity tolerated and said. */
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { parseLfsPointer } from 'safetensors-js';
 import { MoeError, grouped, messageOf } from '../common/errors.ts';
 import type { JsonObject, JsonValue } from '../common/json.ts';
@@ -22,6 +22,9 @@ export interface ParsedConfig {
  * Throws MoeError input: `git-lfs-pointer`, `file-too-large`, `config-not-json` (with the byte where known), `config-too-deep`.
  */
 export async function readConfigFile(path: string, name: string): Promise<ParsedConfig> {
+  // A pipe would be waited for without end.
+  if (!(await stat(path)).isFile())
+    throw new MoeError('input', 'not-a-file', `${name} is no regular file`, { file: name });
   const handle = await open(path, 'r');
   try {
     const { size } = await handle.stat();

@@ -120,6 +120,13 @@ function argumentError(error: unknown, options: Readonly<Record<string, OptionSp
       help,
     );
   }
+  const option = /^Option '(--[\w-]+)[^']*' argument is ambiguous/.exec(message)?.[1];
+  if (option !== undefined)
+    return usageError(
+      'bad-option',
+      `the value of ${option} begins with "-": write ${option}=VALUE if it is meant`,
+      help,
+    );
   // Node's words are plain enough: "Option '--set <value>' argument missing".
   return usageError('bad-option', message.split('\n')[0] ?? message, help);
 }

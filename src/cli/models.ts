@@ -23,6 +23,9 @@ export const RUN_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   },
 };
 
+/** More than any machine has cores; each costs memory. */
+const MOST_THREADS = 1024;
+
 export interface ModelSettings {
   readonly weights?: 'stored' | 'packed';
   readonly maxLength?: number | undefined;
@@ -84,7 +87,7 @@ export async function openModel(
     const model = await child.open(path, {
       cacheFolder: cacheFolder(context.io.env),
       weights: weightsMode(context) ?? settings.weights ?? 'stored',
-      threads: wholeOption(context, 'threads', 1),
+      threads: wholeOption(context, 'threads', 1, MOST_THREADS),
       device: await deviceFor(context),
       maxLength: settings.maxLength,
       onProgress: (progress) => {

@@ -1,17 +1,18 @@
 /** Option values: numbers in their ranges, texts given directly or on standard input, texts in files. */
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import { MoeError, messageOf, systemCodeOf } from '../common/errors.ts';
 import { usageError } from './command.ts';
 import type { Context } from './command.ts';
 
 /** A whole number; undefined where the option is not given. */
-export function wholeOption({ args }: Context, name: string, least = 0): number | undefined {
+export function wholeOption({ args }: Context, name: string, least = 0, most = Infinity): number | undefined {
   const text = args.text(name);
   if (text === undefined) return undefined;
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (!Number.isSafeInteger(value) || value < least)
     throw usageError('bad-number', `--${name} is "${text}", expected a whole number from ${least} on`);
+  if (value > most) throw usageError('bad-number', `--${name} is ${text}, expected at most ${most}`);
   return value;
 }
 
@@ -43,7 +44,7 @@ export async function textOption({ args, io }: Context, name: string): Promise<s
 /** The contents of a text file. */
 export async function textFile({ io }: Context, file: string): Promise<string> {
   try {
-    return decode(await readFile(resolve(io.cwd, file)), file);
+    return decode(await collect(createReadStream(resolve(io.cwd, file)), file), file);
   } catch (error) {
     if (error instanceof MoeError) throw error;
     const missing = systemCodeOf(error) === 'ENOENT';
@@ -55,6 +56,31 @@ export async function textFile({ io }: Context, file: string): Promise<string> {
       { cause: error },
     );
   }
+}
+
+/** Texts are tokenised whole; what is larger than this comes from a device, or by mistake. */
+const MOST_TEXT_BYTES = 2 ** 28;
+
+/** All bytes of a stream. Throws `text-too-large` rather than read on without end. */
+export async function collect(stream: AsyncIterable<unknown>, from: string): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    const bytes = Buffer.from(chunk as Uint8Array);
+    size += bytes.length;
+    if (size > MOST_TEXT_BYTES)
+      throw new MoeError(
+        'input',
+        'text-too-large',
+        `${from} holds more than ${String(MOST_TEXT_BYTES / 2 ** 20)} MiB of text`,
+        {
+          file: from,
+          hint: 'Give a part of it.',
+        },
+      );
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks);
 }
 
 function decode(bytes: Uint8Array, from: string): string {

@@ -173,6 +173,8 @@ function parseEntry(line: string): { readonly key: string; readonly result: Scor
     const logprob = ll === '-Infinity' ? -Infinity : ll === 'Infinity' ? Infinity : ll === 'NaN' ? NaN : ll;
     if (typeof k !== 'string' || !/^[0-9a-f]{32}$/.test(k) || typeof logprob !== 'number' || (g !== 0 && g !== 1))
       return undefined;
+    // A sum of log-probabilities; rounding may leave it a hair above 0.
+    if (logprob > 1e-3 && logprob !== Infinity) return undefined;
     return { key: k, result: { logprob, isGreedy: g === 1 } };
   } catch {
     return undefined;

@@ -1,4 +1,5 @@
 /** A model opened in the model process, as its parent uses it. */
+import { MoeError } from '../common/errors.ts';
 import { isJsonObject } from '../common/json.ts';
 import type { EvalTokenizer, ScoreOptions, Scorer, ScoreRequest, ScoreResult, TraceStore } from '../eval/scorer.ts';
 import type { TraceReport } from '../eval/trace-report.ts';
@@ -40,6 +41,16 @@ export interface RemoteGenerateOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Ids as they travel. Throws `token-out-of-range` for what 32 bits would make another id of. */
+function packed(ids: readonly number[]): Int32Array {
+  const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < 2 ** 31));
+  if (bad !== undefined)
+    throw new MoeError('input', 'token-out-of-range', `Token id ${String(bad)} is outside the model's vocabulary.`, {
+      hint: 'Check that the tokenizer belongs to this model.',
+    });
+  return Int32Array.from(ids);
+}
+
 /** A model opened in the process. */
 export class RemoteModel {
   constructor(
@@ -52,7 +63,7 @@ export class RemoteModel {
   async top(ids: readonly number[], top: number): Promise<readonly TopPosition[]> {
     const { positions } = await this.process.request(wire.inferTop, {
       model: this.facts.model,
-      ids: Int32Array.from(ids),
+      ids: packed(ids),
       top,
     });
     return positions.map(({ argmax, ids: best, logits }) => ({
@@ -72,7 +83,7 @@ export class RemoteModel {
       {
         reference: reference.facts.model,
         model: this.facts.model,
-        windows: windows.map((ids) => Int32Array.from(ids)),
+        windows: windows.map((ids) => packed(ids)),
       },
       onProgress,
     );
@@ -107,7 +118,7 @@ export class RemoteModel {
     const tokens: GeneratedRemote[] = [];
     const { reason } = await this.process.request(
       wire.inferGenerate,
-      { ...rest, model: this.facts.model, ids: Int32Array.from(ids), stop: [...stop], traces: traces ?? false },
+      { ...rest, model: this.facts.model, ids: packed(ids), stop: [...stop], traces: traces ?? false },
       ({ id, logprob, experts }) => {
         const token = { id, logprob: fromMeasured(logprob), experts };
         tokens.push(token);
@@ -140,8 +151,8 @@ export class RemoteModel {
     const domains = new Map<string, number>();
     let at = 0;
     requests.forEach(({ contextIds, continuationIds, trace: tag }, i) => {
-      ids.set(contextIds, at);
-      ids.set(continuationIds, at + contextIds.length);
+      ids.set(packed(contextIds), at);
+      ids.set(packed(continuationIds), at + contextIds.length);
       at += contextIds.length + continuationIds.length;
       lengths.set([contextIds.length, continuationIds.length], 2 * i);
       if (tag !== undefined && !domains.has(tag.domain)) domains.set(tag.domain, domains.size);
@@ -163,7 +174,7 @@ export class RemoteModel {
   /** Runs texts for their routers alone. Throws `no-experts` for a dense model. */
   async observe(rows: readonly (readonly number[])[], domain: string): Promise<void> {
     const model = this.facts.model;
-    await this.process.request(wire.inferObserve, { model, rows: rows.map((ids) => Int32Array.from(ids)), domain });
+    await this.process.request(wire.inferObserve, { model, rows: rows.map((ids) => packed(ids)), domain });
   }
 
   /** What enters `layers` for each text: one vector per text and layer, text by text. */
@@ -174,7 +185,7 @@ export class RemoteModel {
   ): Promise<readonly (readonly Float32Array[])[]> {
     const { hidden, vectors } = await this.process.request(wire.inferHidden, {
       model: this.facts.model,
-      rows: rows.map((ids) => Int32Array.from(ids)),
+      rows: rows.map((ids) => packed(ids)),
       layers: [...layers],
       take,
     });
@@ -198,7 +209,7 @@ export class RemoteModel {
   ): Promise<void> {
     await this.process.request(
       wire.inferRouterLogits,
-      { model: this.facts.model, rows: rows.map((ids) => Int32Array.from(ids)), layers: [...layers], routers },
+      { model: this.facts.model, rows: rows.map((ids) => packed(ids)), layers: [...layers], routers },
       ({ row, logits }) => {
         onText(row, logits);
       },

@@ -6,7 +6,7 @@ import type { DeviceChoice, LogitCheck, ProveChoice } from '../protocol/jobs.ts'
 import { toMeasured } from '../protocol/wire.ts';
 import { shortBytes } from '../report/text.ts';
 import type { VerifyReport } from '../verify/index.ts';
-import { proofText, withLogits } from '../verify/logits.ts';
+import { proofText, withLogits, withoutLogits } from '../verify/logits.ts';
 import type { LogitProof } from '../verify/logits.ts';
 import type { JobContext } from './context.ts';
 import { counted, withModels } from './run-models.ts';
@@ -61,8 +61,11 @@ export async function withProof(report: VerifyReport, wish: ProveWish, context: 
       return { report: withLogits(report, proof), check: checkOf(proof, device) };
     });
   } catch (error) {
-    if (wish.must === true || context.signal.aborted || (error instanceof MoeError && error.kind === 'cancelled'))
-      throw error;
+    if (context.signal.aborted || (error instanceof MoeError && error.kind === 'cancelled')) throw error;
+    // What was found of the bytes says more than a model that does not load because of it.
+    if (wish.must === true && !report.ok && error instanceof MoeError)
+      return { report: withoutLogits(report, error), check: null };
+    if (wish.must === true) throw error;
     return skipped(report, messageOf(error), context);
   }
 }

@@ -1,4 +1,5 @@
 /** A checkpoint made runnable: sessions by purpose, token batches in, logits, log-probabilities, traces out. */
+import { totalmem } from 'node:os';
 import { MoeError } from '../common/errors.ts';
 import type { JsonObject } from '../common/json.ts';
 import { buildForward, FORWARD_DEFAULTS, maskName, maskWindows } from '../model/forward.ts';
@@ -141,6 +142,7 @@ export class RunnableModel {
       0,
     );
     if (length === 0) throw new MoeError('usage', 'no-tokens', 'There is nothing to run: the batch has no tokens.');
+    this.#checkRoom(batch.rows.length, length);
     const ids = batch.rows.flatMap((row) => [...row, ...Array<number>(length - row.length).fill(0)]);
     this.checkIds(ids);
     const positions = batch.rows.flatMap(() => Array.from({ length }, (_, i) => i));
@@ -213,6 +215,20 @@ export class RunnableModel {
     if (this.#masks.size >= 8) this.#masks.clear();
     this.#masks.set(key, made);
     return made;
+  }
+
+  /** Attention over a whole text takes the square of its length: refused where this machine cannot hold it. */
+  #checkRoom(rows: number, length: number): void {
+    // The mask, and scores, masked scores and probabilities of one layer.
+    const bytes = 4 * rows * (3 * this.spec.heads + 1) * length ** 2;
+    const room = totalmem();
+    if (bytes > 0.8 * room)
+      throw new MoeError(
+        'resources',
+        'text-too-long',
+        `A text of ${length} tokens takes about ${(bytes / 1e9).toFixed(1)} GB to run whole; this machine has ${(room / 1e9).toFixed(1)} GB.`,
+        { hint: 'Give a shorter text, or a part of it.' },
+      );
   }
 
   /** Throws a MoeError for an id outside the vocabulary. */

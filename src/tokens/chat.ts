@@ -1,5 +1,6 @@
 /** Chat templates: a conversation as the text that the model was trained on, by @huggingface/jinja. */
 import { Template } from '@huggingface/jinja';
+import { whileBlocking } from '../common/blocking.ts';
 import { MoeError, messageOf } from '../common/errors.ts';
 import { isJsonObject } from '../common/json.ts';
 import type { JsonObject, JsonValue } from '../common/json.ts';
@@ -45,12 +46,14 @@ export function renderChat(
     }),
   );
   try {
-    return new Template(template).render({
-      ...tokens,
-      ...options.variables,
-      messages,
-      add_generation_prompt: options.addGenerationPrompt,
-    });
+    return whileBlocking(() =>
+      new Template(template).render({
+        ...tokens,
+        ...options.variables,
+        messages,
+        add_generation_prompt: options.addGenerationPrompt,
+      }),
+    );
   } catch (error) {
     throw new MoeError(
       'input',

@@ -3,6 +3,7 @@
  * BOS/EOS switches and named special tokens of tokenizer_config.json, which readers of tokenizer.json alone do not see.
  */
 import { Tokenizer } from '@huggingface/tokenizers';
+import { whileBlocking } from '../common/blocking.ts';
 import { grouped, MoeError, messageOf } from '../common/errors.ts';
 import { isJsonObject } from '../common/json.ts';
 import type { JsonObject, JsonValue } from '../common/json.ts';
@@ -51,17 +52,8 @@ export class TextTokenizer {
     this.#special = namedTokens(config, files.specialTokensMap ?? {});
     const json = withAddedTokens(files.tokenizerJson, config, this.#special, notes);
     // The library would change texts by options of tokenizer_config.json; transformers' fast tokenizers do not.
-    try {
-      this.#tokenizer = new Tokenizer(json, {});
-    } catch (error) {
-      throw new MoeError(
-        'input',
-        'tokenizer-unusable',
-        `tokenizer.json cannot be used: ${messageOf(error)}`,
-        { file: 'tokenizer.json' },
-        { cause: error },
-      );
-    }
+    checkVocabulary(files.tokenizerJson['model']);
+    this.#tokenizer = usable(() => new Tokenizer(json, {}));
     const id = (name: Named): number | undefined => {
       const text = this.#special.get(name);
       return text === undefined ? undefined : this.#tokenizer.token_to_id(text);
@@ -88,8 +80,8 @@ export class TextTokenizer {
       );
     const add = options.addSpecial ?? true;
     const wellFormed = wellFormedText(text);
-    if (this.#frame === null) return this.#tokenizer.encode(wellFormed, { add_special_tokens: add }).ids;
-    const ids = this.#tokenizer.encode(wellFormed, { add_special_tokens: false }).ids;
+    if (this.#frame === null) return this.#ids(wellFormed, add);
+    const ids = this.#ids(wellFormed, false);
     return add ? [...this.#frame.before, ...ids, ...this.#frame.after] : ids;
   }
 
@@ -97,10 +89,16 @@ export class TextTokenizer {
   decode(ids: readonly number[], options: { readonly skipSpecial?: boolean } = {}): string {
     const known = ids.filter((id) => this.#tokenizer.id_to_token(id) !== undefined);
     if (known.length === 0) return '';
-    return this.#tokenizer.decode(known, {
-      skip_special_tokens: options.skipSpecial ?? false,
-      clean_up_tokenization_spaces: false,
-    });
+    return usable(() =>
+      this.#tokenizer.decode(known, {
+        skip_special_tokens: options.skipSpecial ?? false,
+        clean_up_tokenization_spaces: false,
+      }),
+    );
+  }
+
+  #ids(text: string, special: boolean): number[] {
+    return usable(() => this.#tokenizer.encode(text, { add_special_tokens: special }).ids);
   }
 
   /** The vocabulary entry of each id, as it stands in the file; `<id>` for ids outside of it. */
@@ -145,6 +143,42 @@ export class TextTokenizer {
     for (const id of this.#tokenizer.get_vocab(true).values()) top = Math.max(top, id);
     return top + 1;
   }
+}
+
+/** What the library does with a file that is not as it should be: anything. It is the file's fault, and is said so. */
+function usable<T>(work: () => T): T {
+  try {
+    return whileBlocking(work);
+  } catch (error) {
+    throw new MoeError(
+      'input',
+      'tokenizer-unusable',
+      `tokenizer.json cannot be used: ${messageOf(error)}`,
+      { file: 'tokenizer.json', hint: 'Check that it is whole, and fetch it again if in doubt.' },
+      { cause: error },
+    );
+  }
+}
+
+/** Throws where the vocabulary is empty, or gives what is no id: the library would pass it on. */
+function checkVocabulary(model: JsonValue | undefined): void {
+  const vocab = isJsonObject(model) ? model['vocab'] : undefined;
+  const wrong = (what: string): MoeError =>
+    new MoeError('input', 'tokenizer-unusable', `tokenizer.json cannot be used: ${what}`, {
+      file: 'tokenizer.json',
+      field: 'model.vocab',
+    });
+  if (Array.isArray(vocab) && vocab.length === 0) throw wrong('its vocabulary is empty');
+  if (!isJsonObject(vocab)) return;
+  let empty = true;
+  for (const [token, id] of Object.entries(vocab)) {
+    empty = false;
+    if (!(typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < 2 ** 31))
+      throw wrong(
+        `the id of token ${JSON.stringify(token)} is ${JSON.stringify(id)}, expected a whole number from 0 on`,
+      );
+  }
+  if (empty) throw wrong('its vocabulary is empty');
 }
 
 /** Replaces lone surrogates by U+FFFD. */

@@ -2,6 +2,7 @@
  * Do two models compute the same? Their logits on the same tokens, position by position, and what the plan promised about
  * them. Pure: whoever runs the models hands the rows in.
  */
+import type { MoeError } from '../common/errors.ts';
 import type { ExactnessClass } from '../plan/types.ts';
 import type { VerifyReport } from './verify.ts';
 
@@ -161,6 +162,18 @@ export function withLogits(report: VerifyReport, proof: LogitProof): ProvenRepor
     // Bytes alone could not tell; running them did.
     notProven: shown ? report.notProven.filter((claim) => !claim.startsWith('That both models')) : report.notProven,
     logits: proof,
+  };
+}
+
+/** The report of damaged bytes where the models could not even be run: the damage stays in it, and what stopped the run comes along. */
+export function withoutLogits(report: VerifyReport, error: MoeError): VerifyReport {
+  const detail = `could not be run: ${error.message}`;
+  return {
+    ...report,
+    ok: false,
+    checks: [...report.checks, { name: 'logits', ok: false, detail }],
+    problems: [...report.problems, { code: 'logits-not-run', message: `The models ${detail}` }],
+    problemCount: report.problemCount + 1,
   };
 }
 

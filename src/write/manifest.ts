@@ -200,7 +200,9 @@ const TAIL_BYTES = 64 + 4;
 export function readManifest(path: string): Manifest {
   let bytes: Buffer;
   try {
-    if (statSync(path).size > 2 ** 31 - 2) throw damaged('it is larger than 2 GiB');
+    const facts = statSync(path);
+    if (!facts.isFile()) throw damaged('it is no regular file');
+    if (facts.size > 2 ** 31 - 2) throw damaged('it is larger than 2 GiB');
     bytes = readFileSync(path);
   } catch (error) {
     if (error instanceof MoeError) throw error;

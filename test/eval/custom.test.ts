@@ -136,6 +136,20 @@ function run(tasks: string[], custom: ChoiceTask[] = [], numFewshot?: number): P
 }
 
 describe('task files', () => {
+  it.each([
+    ['an alias without its anchor', 'metadata: *nope', /is not usable YAML/],
+    [
+      'aliases without end',
+      `a: &a [1]\n${'bcdefghij'.replace(/./g, (c) => `${c}: &${c} [${`*${String.fromCharCode(c.charCodeAt(0) - 1)},`.repeat(9)}]\n`)}`,
+      /is not usable YAML/,
+    ],
+    ['a name that is no key', 'task: __proto__', /"task" should be a short name/],
+    ['no metric', 'task: t\nmetric_list: []', /"metric_list" is empty/],
+  ])('%s', (_, text, message) => {
+    const whole = `${text}\n${/^task:/m.test(text) ? '' : 'task: t\n'}data: d.jsonl\ndoc_to_text: "{{q}}"\ndoc_to_choice: ["a", "b"]\ndoc_to_target: 0\n`;
+    expect(() => parseTaskYaml(whole, 't.yaml')).toThrow(message);
+  });
+
   it.each([0, 3])('the harness’s own piqa file gives the built-in task’s samples, %d-shot', async (shots) => {
     const { task, notes } = parseTaskYaml(PIQA, join(dir, 'my_piqa.yaml'));
     expect(notes).toEqual([expect.stringContaining('"should_decontaminate" has no effect')]);

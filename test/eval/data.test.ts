@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -102,6 +102,13 @@ describe('parquet', () => {
   });
 
   it('a broken file is named, with what to do', async () => {
+    // Two columns of one struct: the second failure must not end the process.
+    const damaged = await readFile(parquet('arc_easy_test.parquet'));
+    damaged[901] = 123;
+    damaged[1170] = 66;
+    await expect(readParquetRows(await put('two.parquet', damaged), 'two.parquet')).rejects.toMatchObject({
+      code: 'bad-parquet',
+    });
     await expect(readParquetRows(await put('x.parquet', 'version https://git-lfs'), 'x.parquet')).rejects.toMatchObject(
       {
         code: 'bad-parquet',

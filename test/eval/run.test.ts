@@ -244,6 +244,15 @@ describe('journal', () => {
     expect(await readFile(other, 'utf8')).toBe('{"my":"notes"}\n');
   });
 
+  it('takes what no log-likelihood can be for unreadable', async () => {
+    const journal = join(dir, 'j.jsonl');
+    const want = await evaluate(['piqa'], { journal });
+    await writeFile(journal, (await readFile(journal, 'utf8')).replace(/"ll":-[\d.]+/, '"ll":999'));
+    const again = await evaluate(['piqa'], { journal });
+    expect(results(again)).toEqual(results(want));
+    expect(again.notes.join()).toContain('1 unreadable lines skipped');
+  });
+
   it('keeps values that are not finite', async () => {
     const journal = join(dir, 'j.jsonl');
     const scorer = new HashScorer(toyTokenizer({ addsBos: true }), 2048);

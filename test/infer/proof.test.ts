@@ -79,6 +79,19 @@ describe('verify --logits', () => {
     expect(json['problems']).toContainEqual(expect.objectContaining({ code: 'logits-differ' }));
   });
 
+  it('a cut shard is told of although nothing can be run', async () => {
+    const source = path.join(fixtures, 'qwen3');
+    const out = await upcycle(source, 'cut');
+    const file = path.join(out, fs.readdirSync(out).find((name) => name.endsWith('.safetensors')) ?? '');
+    fs.truncateSync(file, fs.statSync(file).size - 100);
+    const { code, json } = await proof(out, source);
+    expect(code).toBe(1);
+    expect(json['ok']).toBe(false);
+    expect(JSON.stringify(json['problems'])).toContain('100 fewer than it was written with');
+    expect(json['checks']).toContainEqual(expect.objectContaining({ name: 'logits', ok: false }));
+    expect(json['problems']).toContainEqual(expect.objectContaining({ code: 'logits-not-run' }));
+  });
+
   const stories = sharedFolder('models', 'stories260K');
   it.skipIf(stories === null)(
     'stories260K → mixtral E8T2, on the built-in and on a given text; the result is kept',

@@ -141,7 +141,7 @@ describe('an evaluation job', () => {
     mkdirSync(many);
     const row = (i: number): string =>
       JSON.stringify({ query: `Cat ${String(i)} `.repeat(12), choices: [`a${String(i)}`, `b ${String(i)}`], gold: 0 });
-    writeFileSync(join(many, 'copa_validation.jsonl'), Array.from({ length: 450 }, (_, i) => `${row(i)}\n`).join(''));
+    writeFileSync(join(many, 'copa_validation.jsonl'), Array.from({ length: 1200 }, (_, i) => `${row(i)}\n`).join(''));
     const service = await open();
     const asked = params(moe, { data: many });
     const { id } = await service.add(asked);
@@ -212,7 +212,7 @@ describe('field cases', () => {
       JSON.stringify({ query: `Cow ${String(i)} `.repeat(12), choices: [`a${String(i)}`, `b ${String(i)}`], gold: 0 });
     writeFileSync(join(many, 'copa_validation.jsonl'), Array.from({ length: 450 }, (_, i) => `${row(i)}\n`).join(''));
     const [a, b] = [await service.add(params(moe, { data: many })), await service.add(params(dense, { data: many }))];
-    const [first] = [await scoring(service, a.id), await scoring(service, b.id)];
+    const [first] = await Promise.all([scoring(service, a.id), scoring(service, b.id)]);
     expect(await service.cancel(a.id)).toBe(true);
     expect(await service.ended(a.id)).toMatchObject({ status: 'cancelled', resumable: true });
     expect(service.get(b.id)?.ended).toBeNull();

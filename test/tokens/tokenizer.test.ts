@@ -2,6 +2,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { JsonObject } from '../../src/common/json.ts';
 import { renderChat } from '../../src/tokens/chat.ts';
 import { loadTokenizer, loadTokenizerFolder } from '../../src/tokens/folder.ts';
 import { TextTokenizer, wellFormedText } from '../../src/tokens/tokenizer.ts';
@@ -72,6 +73,34 @@ describe('special tokens', () => {
   it('special_tokens_map.json fills what the config does not name', () => {
     const tokenizer = new TextTokenizer({ tokenizerJson: TOY, specialTokensMap: { eos_token: '</s>' } });
     expect(tokenizer.eosId).toBe(5);
+  });
+});
+
+describe('files that are not as they should be', () => {
+  const withVocab = (vocab: JsonObject): JsonObject => ({ ...TOY, model: { ...TOY.model, vocab } });
+  it.each([
+    ['text', { a: '0' }],
+    ['fractions', { a: 0.5 }],
+    ['nothing', { a: null }],
+    ['negative numbers', { a: -1 }],
+    ['more than 32 bits', { a: 2 ** 32 }],
+  ])('ids that are %s are refused, not passed on', (_, vocab) => {
+    expect(() => new TextTokenizer({ tokenizerJson: withVocab(vocab) })).toThrow(/the id of token "a" is/);
+  });
+
+  it('an empty vocabulary is refused; so is what makes the library stumble, as the file’s fault', () => {
+    expect(() => new TextTokenizer({ tokenizerJson: withVocab({}) })).toThrow(/its vocabulary is empty/);
+    const odd = {
+      ...TOY,
+      post_processor: { type: 'TemplateProcessing', single: [null], pair: [], special_tokens: {} },
+    };
+    let failed: unknown = null;
+    try {
+      new TextTokenizer({ tokenizerJson: odd }).encode('ab');
+    } catch (error) {
+      failed = error;
+    }
+    expect(failed).toMatchObject({ kind: 'input', code: 'tokenizer-unusable' });
   });
 });
 

@@ -1,3 +1,4 @@
+import { MoeError } from '../../common/errors.ts';
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import type { GeneratedRemote } from '../../infer/client.ts';
 import type { LoadedTokenizer } from '../../tokens/folder.ts';
@@ -59,6 +60,16 @@ export const generate: Command = {
     let writing = Promise.resolve();
     const { tokens, reason } = await withModels(context, async (child) => {
       const model = await openModel(context, child, checkpoint.path);
+      const { maxPositions } = model.facts;
+      if (promptIds.length > maxPositions)
+        throw new MoeError(
+          'input',
+          'prompt-too-long',
+          `The prompt has ${promptIds.length} tokens, the model takes ${maxPositions}: nothing can follow.`,
+          { hint: 'Give a shorter prompt.' },
+        );
+      if (args.flag('experts') && model.facts.experts === null)
+        context.log('note: the model is dense: no experts to tell of');
       return model.generate(promptIds, {
         ...sampling,
         stop: args.flag('ignore-eos') ? [] : stopTokens(checkpoint, model.facts.eos, tokenizer.eosId),

@@ -33,6 +33,11 @@ export const logits: Command = {
     if (ids.length === 0) throw usageError('no-tokens', 'the text has no tokens, so there is nothing to run');
     const positions = await withModels(context, async (child) => {
       const model = await openModel(context, child, checkpoint.path);
+      const { maxPositions } = model.facts;
+      if (ids.length > maxPositions)
+        context.log(
+          `note: ${ids.length} tokens, but the model was made for ${maxPositions}: what comes after may make no sense`,
+        );
       return model.top(ids, top);
     });
     const { table, visible } = await import('../../report/text.ts');

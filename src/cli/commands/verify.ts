@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { MoeError } from '../../common/errors.ts';
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import type { VerifyReport } from '../../verify/index.ts';
 import type { LogitProof } from '../../verify/logits.ts';
@@ -60,8 +61,14 @@ export const verify: Command = {
     }
     const [base] = checkpoints ?? [];
     if (wanted && base !== undefined && report.planHash !== null) {
-      const { withLogits } = await import('../../verify/logits.ts');
-      report = withLogits(report, await runBoth(context, resolve(io.cwd, out), base, text));
+      const { withLogits, withoutLogits } = await import('../../verify/logits.ts');
+      try {
+        report = withLogits(report, await runBoth(context, resolve(io.cwd, out), base, text));
+      } catch (error) {
+        // What was found of the bytes says more than a model that does not load because of it.
+        if (report.ok || !(error instanceof MoeError) || error.kind === 'cancelled') throw error;
+        report = withoutLogits(report, error);
+      }
     }
     const whole = report;
     const { verifyText } = await import('../../report/verify.ts');

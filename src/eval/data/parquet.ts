@@ -1,4 +1,5 @@
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
+import { readFile, stat } from 'node:fs/promises';
+import { parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { MoeError, messageOf } from '../../common/errors.ts';
 import type { Json } from '../python/json.ts';
@@ -10,11 +11,15 @@ import { typeName } from './rows.ts';
 export async function readParquetRows(path: string, shownAs = path): Promise<RowSet> {
   let table: Record<string, unknown>[];
   try {
-    const file = await asyncBufferFromFile(path);
+    const { size } = await stat(path);
+    if (size > MAX_DATA_BYTES) throw tooLarge(shownAs, size);
+    // Whole: where reading takes turns, failures of later columns come when nobody waits for them any more.
+    const whole = await readFile(path);
+    const file = new Uint8Array(whole).buffer;
     const metadata = await parquetMetadataAsync(file);
     const bytes = metadata.row_groups.reduce((n, group) => n + Number(group.total_byte_size), 0);
     if (bytes > MAX_DATA_BYTES) throw tooLarge(shownAs, bytes);
-    table = await parquetReadObjects({ file, metadata, compressors });
+    table = await withStrays(() => parquetReadObjects({ file, metadata, compressors }));
   } catch (cause) {
     if (cause instanceof MoeError) throw cause;
     throw new MoeError(
@@ -31,6 +36,26 @@ export async function readParquetRows(path: string, shownAs = path): Promise<Row
     return out;
   });
   return { rows, files: [shownAs], place: (i) => ({ file: shownAs, where: `row ${i}` }) };
+}
+
+/**
+ * Of several damaged columns the library hands on the first failure only; the others are rejections that nobody handles, which
+ * would end the process. They are this read's failure.
+ */
+async function withStrays<T>(read: () => Promise<T>): Promise<T> {
+  const strays: unknown[] = [];
+  const stray = (reason: unknown): void => {
+    strays.push(reason);
+  };
+  process.on('unhandledRejection', stray);
+  try {
+    return await read();
+  } finally {
+    // Node tells of them a turn later.
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', stray);
+    if (strays.length > 0) throw strays[0];
+  }
 }
 
 function toJson(value: unknown, file: string, row: number, field: string): Json {

@@ -103,6 +103,12 @@ export class DataStore {
 
 /** Reads a jsonl, json, parquet or txt file, told apart by the name. A txt file is one record, `{ page: its text }`. */
 export async function readRows(file: string): Promise<RowSet> {
+  // A pipe would be waited for without end.
+  if (!(await stat(file)).isFile())
+    throw new MoeError('input', 'not-a-file', `${file} is no regular file`, {
+      file,
+      hint: 'Name a file of documents.',
+    });
   if (/\.parquet$/i.test(file)) return readParquetRows(file);
   return /\.txt$/i.test(file) ? readTextPage(file) : readJsonRows(file);
 }

@@ -6,6 +6,7 @@ import type { DatasetSpec, SplitName } from '../data/locate.ts';
 import type { RowReader } from '../data/rows.ts';
 import { isRow, isStringList, typeName } from '../data/rows.ts';
 import { isAsciiDigits } from '../python/text.ts';
+import { taskNames } from './registry.ts';
 import type { Template } from './template.ts';
 import { parseTemplate } from './template.ts';
 import type { ChoiceTask, DocParts, FewshotRule, MetricName } from './types.ts';
@@ -66,7 +67,12 @@ export function parseTaskYaml(text: string, file: string): LoadedTask {
       : undefined;
     throw bad(file, undefined, `is not usable YAML: ${messageOf(problem)}`, tag);
   }
-  const root: unknown = document.toJS({ maxAliasCount: 100 });
+  let root: unknown;
+  try {
+    root = document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    throw bad(file, undefined, `is not usable YAML: ${messageOf(error)}`);
+  }
   if (!isRow(root)) throw bad(file, undefined, `should hold fields, found ${typeName(root)}`);
   const get = (name: string): unknown => (Object.hasOwn(root, name) ? (root[name] ?? undefined) : undefined);
   const notes: string[] = [];
@@ -85,13 +91,14 @@ export function parseTaskYaml(text: string, file: string): LoadedTask {
   const description = string('description', '');
   if (/\{[{%]/.test(description)) throw bad(file, 'description', 'must be plain text');
   const name = string('task');
-  if (!/^[\w.:-]{1,100}$/.test(name))
+  if (!/^[\w.:-]{1,100}$/.test(name) || name === '__proto__')
     throw bad(file, 'task', 'should be a short name of letters, digits, "_", "-", "." and ":"');
   const { dataset, evalSplit, fewshot } = dataOf(root, get, file);
   const shots = get('num_fewshot');
   if (shots !== undefined && (typeof shots !== 'number' || !Number.isInteger(shots) || shots < 0))
     throw bad(file, 'num_fewshot', 'should be a whole number');
   const metadata = get('metadata');
+  if (taskNames().includes(name)) notes.push(`${file}: takes the place of the built-in task "${name}"`);
   const version = isRow(metadata) && typeof metadata['version'] === 'number' ? metadata['version'] : 'Yaml';
   return {
     task: {
@@ -116,6 +123,8 @@ export function parseTaskYaml(text: string, file: string): LoadedTask {
 
 function metricsOf(list: unknown, file: string): MetricName[] {
   if (list === undefined) return ['acc', 'acc_norm'];
+  if (Array.isArray(list) && list.length === 0)
+    throw bad(file, 'metric_list', 'is empty', 'Leave it out for acc and acc_norm.');
   const names = Array.isArray(list) ? list.map((m: unknown) => (isRow(m) ? m['metric'] : m)) : [list];
   return names.map((name) => {
     const known = METRICS.find((m) => m === name);
