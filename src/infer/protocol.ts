@@ -122,6 +122,13 @@ export const inferGenerate = defineRequest(
   },
 );
 
+/** A conversation in the model's chat template, as token ids. The template is the checkpoint's: what it does to a process, it does here. */
+export const inferChat = defineRequest(
+  'infer/chat',
+  z.object({ model: count, messages: list(z.object({ role: text, content: text })) }),
+  z.object({ ids: int32s }),
+);
+
 /** What a model's tokenizer offers to a playground. */
 export const inferTalk = defineRequest(
   'infer/talk',

@@ -1,4 +1,5 @@
 /** A model opened in the model process, as its parent uses it. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { MoeError } from '../common/errors.ts';
 import { isJsonObject } from '../common/json.ts';
 import type { EvalTokenizer, ScoreOptions, Scorer, ScoreRequest, ScoreResult, TraceStore } from '../eval/scorer.ts';
@@ -6,6 +7,7 @@ import type { TraceReport } from '../eval/trace-report.ts';
 import type { ParamsOf, ResultOf } from '../protocol/define.ts';
 import { fromMeasured } from '../protocol/wire.ts';
 import type { LogitDifference } from '../verify/logits.ts';
+import type { ChatMessage } from '../tokens/chat.ts';
 import type { InferProcess } from './client.ts';
 import * as wire from './protocol.ts';
 import type { ModelFacts, TalkRoutes, TalkToken } from './protocol.ts';
@@ -40,6 +42,9 @@ export interface RemoteGenerateOptions {
   /** Ends the text after the token that is being made; the process stays. */
   readonly signal?: AbortSignal;
 }
+
+/** A conversation is a page of text: a template takes milliseconds. */
+const CHAT_SECONDS = 20;
 
 /** Ids as they travel. Throws `token-out-of-range` for what 32 bits would make another id of. */
 function packed(ids: readonly number[]): Int32Array {
@@ -97,6 +102,39 @@ export class RemoteModel {
   }
 
   /** What the playground offers for its tokenizer. */
+  /**
+   * A conversation in the model's chat template, as token ids. Throws `chat-template-failed` where the template brings the process
+   * down, or comes to no end within `seconds`; the process is of no use then.
+   */
+  async chatIds(messages: readonly ChatMessage[], seconds = CHAT_SECONDS): Promise<number[]> {
+    const failed = (why: string, cause?: unknown): MoeError =>
+      new MoeError(
+        'input',
+        'chat-template-failed',
+        `The chat template cannot be rendered: ${why}`,
+        { file: 'chat_template.jinja', hint: 'Give the prompt as plain text.' },
+        { cause },
+      );
+    const late = new AbortController();
+    try {
+      const { ids } = await Promise.race([
+        this.process.request(wire.inferChat, {
+          model: this.facts.model,
+          messages: messages.map(({ role, content }) => ({ role, content })),
+        }),
+        delay(seconds * 1000, null, { signal: late.signal }).then(() => {
+          throw failed(`it comes to no end in ${String(seconds)} s`);
+        }),
+      ]);
+      return [...ids];
+    } catch (error) {
+      if (error instanceof MoeError && error.code === 'job-crashed') throw failed(error.message, error);
+      throw error;
+    } finally {
+      late.abort();
+    }
+  }
+
   talk(): Promise<ResultOf<typeof wire.inferTalk>> {
     return this.process.request(wire.inferTalk, { model: this.facts.model });
   }

@@ -10,8 +10,9 @@ import { PieceStream } from '../score/piece-stream.ts';
 import { stopTokens } from '../score/stop-tokens.ts';
 import { tokenizerOf } from '../score/tokenizer.ts';
 import { renderChat } from '../tokens/chat.ts';
+import type { ChatMessage } from '../tokens/chat.ts';
 import type { LoadedTokenizer } from '../tokens/folder.ts';
-import { inferContinue, inferTalk } from './protocol.ts';
+import { inferChat, inferContinue, inferTalk } from './protocol.ts';
 import type { TalkRoutes, TalkToken } from './protocol.ts';
 import type { Opened } from './serve.ts';
 
@@ -31,6 +32,10 @@ export function serveTalk(endpoint: Endpoint, opened: (model: number) => Opened)
     const { tokenizer, chatTemplate } = tokenizerFor(model);
     return { chatTemplate: chatTemplate !== undefined, notes: [...tokenizer.notes] };
   });
+
+  endpoint.handle(inferChat, ({ model, messages }) => ({
+    ids: Int32Array.from(chatIds(tokenizerFor(model), messages)),
+  }));
 
   endpoint.handle(inferContinue, async (params, { signal, progress }) => {
     const { checkpoint, model } = opened(params.model);
@@ -77,17 +82,20 @@ export function serveTalk(endpoint: Endpoint, opened: (model: number) => Opened)
   });
 }
 
-function promptIds({ tokenizer, chatTemplate }: LoadedTokenizer, prompt: string, chat: boolean): readonly number[] {
-  if (chat) {
-    if (chatTemplate === undefined)
-      throw new MoeError('usage', 'no-chat-template', 'The checkpoint has no chat template.', {
-        hint: 'Continue the text as it is, or put a chat_template.jinja beside the weights.',
-      });
-    const text = renderChat(chatTemplate, [{ role: 'user', content: prompt }], tokenizer, {
-      addGenerationPrompt: true,
+function chatIds(
+  { tokenizer, chatTemplate }: Pick<LoadedTokenizer, 'tokenizer' | 'chatTemplate'>,
+  messages: readonly ChatMessage[],
+): number[] {
+  if (chatTemplate === undefined)
+    throw new MoeError('usage', 'no-chat-template', 'The checkpoint has no chat template.', {
+      hint: 'Continue the text as it is, or put a chat_template.jinja beside the weights.',
     });
-    return tokenizer.encode(text, { addSpecial: false });
-  }
+  const text = renderChat(chatTemplate, messages, tokenizer, { addGenerationPrompt: true });
+  return tokenizer.encode(text, { addSpecial: false });
+}
+
+function promptIds({ tokenizer, chatTemplate }: LoadedTokenizer, prompt: string, chat: boolean): readonly number[] {
+  if (chat) return chatIds({ tokenizer, chatTemplate }, [{ role: 'user', content: prompt }]);
   const ids = tokenizer.encode(prompt);
   if (ids.length > 0) return ids;
   if (tokenizer.bosId !== undefined) return [tokenizer.bosId];

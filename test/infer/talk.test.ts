@@ -1,4 +1,5 @@
 /** The playground's process: texts, tokens and first experts, held against generation and traces; stopping; refusals. */
+import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { InferProcess } from '../../src/infer/client.ts';
@@ -118,5 +119,49 @@ describe('pieces as they come', () => {
     const stream = new PieceStream(tokenizer);
     const pieces = [...Array.from({ length: 40 }, () => lead), ...bytes('и end')].map((id) => stream.push(id));
     expect(pieces.join('')).toMatch(/^\ufffd+и end$/);
+  });
+});
+
+describe('infer/chat', () => {
+  const withTemplate = (name: string, template: string): string => {
+    const place = path.join(folder, name);
+    fs.cpSync(dense, place, { recursive: true });
+    fs.writeFileSync(path.join(place, 'chat_template.jinja'), template);
+    return place;
+  };
+
+  it('gives the ids of the rendered conversation', async () => {
+    const place = withTemplate('plain', '{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}');
+    const child = new InferProcess({ entry: inferEntry });
+    try {
+      const model = await child.open(place, { cacheFolder: folder, weights: 'stored', threads: 1 });
+      const { tokenizer } = loadTokenizerFolder(place);
+      const messages = [
+        { role: 'system', content: 'Be brief' },
+        { role: 'user', content: 'Hi' },
+      ];
+      const expected = tokenizer.encode('system: Be brief user: Hi ', { addSpecial: false });
+      expect(await model.chatIds(messages)).toEqual(expected);
+    } finally {
+      await child.close();
+    }
+  });
+
+  it('a template without end ends with its process', async () => {
+    const place = withTemplate(
+      'endless',
+      '{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}',
+    );
+    const child = new InferProcess({ entry: inferEntry });
+    try {
+      const model = await child.open(place, { cacheFolder: folder, weights: 'stored', threads: 1 });
+      await expect(model.chatIds([{ role: 'user', content: 'Hi' }], 0.5)).rejects.toMatchObject({
+        kind: 'input',
+        code: 'chat-template-failed',
+        message: expect.stringContaining('comes to no end') as string,
+      });
+    } finally {
+      await child.close();
+    }
   });
 });

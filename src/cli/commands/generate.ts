@@ -1,6 +1,7 @@
 import { MoeError } from '../../common/errors.ts';
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import type { GeneratedRemote } from '../../infer/client.ts';
+import type { ChatMessage } from '../../tokens/chat.ts';
 import type { LoadedTokenizer } from '../../tokens/folder.ts';
 import type { Command, Context } from '../command.ts';
 import { usageError } from '../command.ts';
@@ -53,13 +54,17 @@ export const generate: Command = {
     const { stopTokens } = await import('../../score/stop-tokens.ts');
     const loaded = tokenizerOf(checkpoint);
     const { tokenizer } = loaded;
-    const promptIds = given ?? (await promptTokens(context, checkpoint, loaded, prompt ?? ''));
+    const messages =
+      args.flag('chat') && given === undefined ? conversation(context, checkpoint, loaded, prompt ?? '') : null;
+    let promptIds = given ?? (messages === null ? promptTokens(context, loaded, prompt ?? '') : []);
     const ids: number[] = [];
     const stream = new TextStream();
     const text = (): string => continuationText(tokenizer, promptIds, ids);
     let writing = Promise.resolve();
     const { tokens, reason } = await withModels(context, async (child) => {
       const model = await openModel(context, child, checkpoint.path);
+      // A template is a program of the checkpoint's: it runs in the model process, which may be ended.
+      if (messages !== null) promptIds = await model.chatIds(messages);
       const { maxPositions } = model.facts;
       if (promptIds.length > maxPositions)
         throw new MoeError(
@@ -106,31 +111,27 @@ function expertsOf({ experts }: GeneratedRemote): readonly { readonly layer: num
   }));
 }
 
-async function promptTokens(
+function promptTokens({ args }: Context, { tokenizer }: LoadedTokenizer, prompt: string): number[] {
+  if (args.text('system') !== undefined) throw usageError('system-without-chat', '--system goes with --chat');
+  const ids = tokenizer.encode(prompt);
+  if (ids.length > 0) return ids;
+  if (tokenizer.bosId !== undefined) return [tokenizer.bosId];
+  throw usageError('no-tokens', 'the prompt is empty, and the tokenizer has no token to begin with');
+}
+
+/** The prompt as the user's turn. */
+function conversation(
   { args }: Context,
   checkpoint: Checkpoint,
-  { tokenizer, chatTemplate }: LoadedTokenizer,
+  { chatTemplate }: LoadedTokenizer,
   prompt: string,
-): Promise<number[]> {
+): readonly ChatMessage[] {
   const system = args.text('system');
-  if (!args.flag('chat')) {
-    if (system !== undefined) throw usageError('system-without-chat', '--system goes with --chat');
-    const ids = tokenizer.encode(prompt);
-    if (ids.length > 0) return ids;
-    if (tokenizer.bosId !== undefined) return [tokenizer.bosId];
-    throw usageError('no-tokens', 'the prompt is empty, and the tokenizer has no token to begin with');
-  }
   if (chatTemplate === undefined)
     throw usageError(
       'no-chat-template',
       `${checkpoint.path} has no chat template`,
       'Leave --chat away, or put a chat_template.jinja beside the weights.',
     );
-  const { renderChat } = await import('../../tokens/chat.ts');
-  const messages = [
-    ...(system === undefined ? [] : [{ role: 'system', content: system }]),
-    { role: 'user', content: prompt },
-  ];
-  const text = renderChat(chatTemplate, messages, tokenizer, { addGenerationPrompt: true });
-  return tokenizer.encode(text, { addSpecial: false });
+  return [...(system === undefined ? [] : [{ role: 'system', content: system }]), { role: 'user', content: prompt }];
 }
