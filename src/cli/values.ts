@@ -41,10 +41,13 @@ export async function textOption({ args, io }: Context, name: string): Promise<s
   return text === '-' ? decode(await io.input(), 'standard input') : text;
 }
 
-/** The contents of a text file. */
+/** The contents of a text file, which is not empty. */
 export async function textFile({ io }: Context, file: string): Promise<string> {
+  if (file === '') throw usageError('text-missing', '--text names no file');
   try {
-    return decode(await collect(createReadStream(resolve(io.cwd, file)), file), file);
+    const text = decode(await collect(createReadStream(resolve(io.cwd, file)), file), file);
+    if (text === '') throw new MoeError('input', 'text-empty', `${file} is empty: there is nothing to run`, { file });
+    return text;
   } catch (error) {
     if (error instanceof MoeError) throw error;
     const missing = systemCodeOf(error) === 'ENOENT';
