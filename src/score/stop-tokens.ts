@@ -8,8 +8,13 @@ export function stopTokens(
   checkpoint: Checkpoint,
   ofConfig: readonly number[],
   ofTokenizer: number | undefined,
+  note: (message: string) => void = () => undefined,
 ): readonly number[] {
-  const value = parseJson(sidecarText(checkpoint, 'generation_config.json'))?.['eos_token_id'];
+  const text = sidecarText(checkpoint, 'generation_config.json');
+  const config = parseJson(text);
+  if (text !== undefined && config === undefined)
+    note('generation_config.json is no JSON object: the end tokens that it may name are not known');
+  const value = config?.['eos_token_id'];
   const listed = (Array.isArray(value) ? value : [value]).filter(
     (id): id is number => typeof id === 'number' && Number.isSafeInteger(id) && id >= 0,
   );

@@ -67,7 +67,7 @@ function parse(name: string, read: ReadText): JsonObject | undefined {
   if (text === undefined) return undefined;
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(text.replace(/^\uFEFF/, ''));
   } catch (error) {
     throw new MoeError(
       'input',

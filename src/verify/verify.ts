@@ -228,5 +228,7 @@ async function checkSourceDigests(
   }
   findings.check('source', changed === 0, `${grouped(compared)} source tensors compared with their recorded digests`);
   if (changed === 0)
-    findings.proven.push(`The source is the one that was read at the time: ${grouped(compared)} digests agree.`);
+    findings.proven.push(
+      `What the plan takes from the source is what was read at the time: ${grouped(compared)} digests agree.`,
+    );
 }

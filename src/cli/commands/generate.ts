@@ -77,7 +77,11 @@ export const generate: Command = {
         context.log('note: the model is dense: no experts to tell of');
       return model.generate(promptIds, {
         ...sampling,
-        stop: args.flag('ignore-eos') ? [] : stopTokens(checkpoint, model.facts.eos, tokenizer.eosId),
+        stop: args.flag('ignore-eos')
+          ? []
+          : stopTokens(checkpoint, model.facts.eos, tokenizer.eosId, (message) => {
+              context.log(`note: ${message}`);
+            }),
         traces: args.flag('experts'),
         onToken: ({ id }) => {
           ids.push(id);
