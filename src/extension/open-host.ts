@@ -1,14 +1,15 @@
 /** Tabs whose code is loaded with the first of them: activation does without protocol and pages. */
-import type * as vscode from 'vscode';
+import * as vscode from 'vscode';
 import { messageOf } from '../common/errors.ts';
+import { messageHtml } from './page-html.ts';
 import type { Services } from './services.ts';
 
 /**
  * Makes the host of a tab once its code is there, and disposes of it with the tab. Null where the tab was closed meanwhile, or
- * where the code cannot be loaded (a broken installation; the log says so).
+ * where the code cannot be loaded (a broken installation; tab and log say so).
  */
 export async function openHost<H extends { dispose(): void }>(
-  panel: Pick<vscode.WebviewPanel, 'onDidDispose'>,
+  panel: Pick<vscode.WebviewPanel, 'onDidDispose' | 'webview'>,
   services: Pick<Services, 'log'>,
   load: () => Promise<() => H>,
 ): Promise<H | null> {
@@ -23,6 +24,8 @@ export async function openHost<H extends { dispose(): void }>(
     if (!closed) host = make();
   } catch (error) {
     services.log.error(`A tab cannot be filled: ${messageOf(error)}`);
+    const text = vscode.l10n.t('This tab cannot be filled: {0} Install the extension again.', messageOf(error));
+    if (!closed) panel.webview.html = messageHtml(text);
   }
   return host;
 }

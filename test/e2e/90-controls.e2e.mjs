@@ -1,6 +1,6 @@
 // The harness itself: extensions broken on purpose must fail it, each at the right step and with the right words.
 import assert from 'node:assert/strict';
-import { appendFileSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { seen } from './pages.mjs';
 
@@ -50,6 +50,41 @@ export const tests = [
         openFile,
       );
       assert.match(String(error?.message), /did not activate[^]*broken on purpose/);
+    },
+  },
+  {
+    name: 'a part of the extension that is missing is told of in the tab that needs it',
+    bare: true,
+    prepare,
+    async run(parts) {
+      const error = await broken(
+        parts,
+        (extension) => {
+          const folder = join(extension, 'dist/extension');
+          const part = readdirSync(folder).find((name) => name.startsWith('viewer-host-'));
+          rmSync(join(folder, part));
+        },
+        async (w) => {
+          await w.ready(FILE);
+          await w.row(FILE).click();
+          await w.until(
+            'the words in the tab',
+            async () => {
+              for (const frame of w.page.frames()) {
+                const text = await frame
+                  .locator('body')
+                  .innerText({ timeout: 500 })
+                  .catch(() => '');
+                if (/This tab cannot be filled/.test(text)) return text;
+              }
+              return '';
+            },
+            (text) => text.includes('Install the extension again'),
+          );
+          await w.shot('missing-part');
+        },
+      );
+      assert.equal(error, null);
     },
   },
   {
