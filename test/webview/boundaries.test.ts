@@ -38,7 +38,8 @@ test('text is never made markup, styles never an attribute', () => {
 });
 
 test('pages import the protocol, pure texts and each other: nothing of the host', () => {
-  const allowed = /^(\.\.?\/)+src\/(protocol\/(?!host|worker|job\b)|common\/(errors|json|lists)|report\/text|view\/format)/u;
+  const allowed =
+    /^(\.\.?\/)+src\/(protocol\/(?!host|worker|job\b)|common\/(errors|json|lists)|report\/text|view\/format)/u;
   for (const { name, text } of files)
     for (const from of importsOf(text)) {
       if (from.includes('/src/')) expect(from, name).toMatch(allowed);
