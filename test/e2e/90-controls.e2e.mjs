@@ -122,6 +122,7 @@ export const tests = [
       // A binary file gets the editor's own placeholder, text the text editor.
       assert.match(String(error?.message), /TEXT editor|webview page "viewer": not so/);
     },
+    seconds: 300,
   },
   {
     name: 'an error that a page throws is a fault',
