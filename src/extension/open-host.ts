@@ -24,7 +24,9 @@ export async function openHost<H extends { dispose(): void }>(
     if (!closed) host = make();
   } catch (error) {
     services.log.error(`A tab cannot be filled: ${messageOf(error)}`);
-    const text = vscode.l10n.t('This tab cannot be filled: {0} Install the extension again.', messageOf(error));
+    // Node adds who asked for a missing module, line by line: that is for the log.
+    const [reason = ''] = messageOf(error).split('\n');
+    const text = vscode.l10n.t('This tab cannot be filled: {0}. Install the extension again.', reason);
     if (!closed) panel.webview.html = messageHtml(text);
   }
   return host;
