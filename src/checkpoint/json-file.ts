@@ -1,5 +1,5 @@
 /** Reading a config's JSON without trusting it: bounded size and depth, Python's NaN and Infinity tolerated and said. */
-import { open, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { parseLfsPointer } from 'safetensors-js';
 import { MoeError, grouped, messageOf } from '../common/errors.ts';
 import type { JsonObject, JsonValue } from '../common/json.ts';
@@ -22,22 +22,21 @@ export interface ParsedConfig {
  * Throws MoeError input: `git-lfs-pointer`, `file-too-large`, `config-not-json` (with the byte where known), `config-too-deep`.
  */
 export async function readConfigFile(path: string, name: string): Promise<ParsedConfig> {
+  const facts = await stat(path);
   // A pipe would be waited for without end.
-  if (!(await stat(path)).isFile())
-    throw new MoeError('input', 'not-a-file', `${name} is no regular file`, { file: name });
-  const handle = await open(path, 'r');
-  try {
-    const { size } = await handle.stat();
-    if (size > MAX_CONFIG_BYTES) {
-      throw new MoeError('input', 'file-too-large', `${name} has ${grouped(size)} bytes; a config has a few thousand`, {
+  if (!facts.isFile()) throw new MoeError('input', 'not-a-file', `${name} is no regular file`, { file: name });
+  if (facts.size > MAX_CONFIG_BYTES) {
+    throw new MoeError(
+      'input',
+      'file-too-large',
+      `${name} has ${grouped(facts.size)} bytes; a config has a few thousand`,
+      {
         file: name,
         hint: 'Check what this file is.',
-      });
-    }
-    return parseConfig(await handle.readFile(), name);
-  } finally {
-    await handle.close();
+      },
+    );
   }
+  return parseConfig(await readFile(path), name);
 }
 
 /** As `readConfigFile`, from bytes. */

@@ -37,17 +37,12 @@ async function checkOutput(path: string, begins: RegExp): Promise<void> {
     throw cannotWrite(path, parent === null ? `there is no folder ${folder}` : `${folder} is no folder`);
   const there = await stat(path).catch(() => null);
   if (there?.isDirectory() === true) throw cannotWrite(path, 'it is a folder');
-  if (there?.isFile() !== true || isDevice(path)) {
-    await access(there === null ? folder : path, constants.W_OK).catch((error: unknown) => {
-      throw cannotWrite(path, reasonOf(error));
-    });
-    return;
-  }
-  // It is replaced by way of a file beside it.
-  await access(folder, constants.W_OK).catch((error: unknown) => {
+  const replaced = there?.isFile() === true && !isDevice(path);
+  // A file is made, or replaced, in its folder; anything else is written to as it is.
+  await access(there === null || replaced ? folder : path, constants.W_OK).catch((error: unknown) => {
     throw cannotWrite(path, reasonOf(error));
   });
-  if (OF_A_MODEL.test(basename(path)) || !(await beginsLike(path, begins)))
+  if (replaced && (OF_A_MODEL.test(basename(path)) || !(await beginsLike(path, begins))))
     throw new MoeError('input', 'output-would-replace', `${path} exists and is no result; it is not replaced`, {
       file: path,
       hint: 'Name another file.',

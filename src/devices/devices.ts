@@ -1,10 +1,10 @@
 /** Where models can run: names, words for why a device is not available, and how to get it. Nothing is probed here. */
 import { join } from 'node:path';
 
-export const DEVICES = ['cpu', 'cuda', 'dml', 'coreml', 'webgpu'] as const;
-export type Device = (typeof DEVICES)[number];
-/** `auto`: CUDA where its provider was installed and works, else the CPU. */
-export type DeviceChoice = 'auto' | Device;
+import type { Device } from '../common/device-names.ts';
+
+export { DEVICES } from '../common/device-names.ts';
+export type { Device, DeviceChoice } from '../common/device-names.ts';
 
 /** Names for people. */
 export const DEVICE_NAMES: Readonly<Record<Device, string>> = {

@@ -65,11 +65,7 @@ export async function openResumable(
 }
 
 async function openLocked(
-  path: string,
-  identity: JournalIdentity,
-  store: TraceStore | undefined,
-  scope: () => unknown,
-  now: () => number,
+  ...[path, identity, store, scope, now]: Parameters<typeof openResumable>
 ): Promise<Omit<Resumed, 'close'>> {
   if (store === undefined)
     return { journal: await Journal.open(path, identity), traces: null, restored: false, notes: [] };

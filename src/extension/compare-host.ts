@@ -17,7 +17,7 @@ import type { Endpoint } from '../protocol/host.ts';
 import { workerCompare, workerCompareExperts, workerCompareRows, workerCompareValues } from '../protocol/worker.ts';
 import { nameOf } from './checkpoint-session.ts';
 import type { Services } from './services.ts';
-import { logPageFault, openPage } from './webview-page.ts';
+import { copyText, logPageFault, openPage } from './webview-page.ts';
 
 /** Compares the second with the first. */
 export type Pair = readonly [string, string];
@@ -142,11 +142,7 @@ export class CompareHost {
         throw error;
       }
     });
-    endpoint.handle(compareCopy, async ({ text, what }) => {
-      await vscode.env.clipboard.writeText(text);
-      vscode.window.setStatusBarMessage(vscode.l10n.t('Copied {0}', what), 3000);
-      return {};
-    });
+    endpoint.handle(compareCopy, copyText);
     endpoint.handle(compareCommand, async ({ command, argument }) => {
       switch (command) {
         case 'swap':

@@ -35,7 +35,7 @@ import { deviceSetting, proveSetting, setting } from './settings.ts';
 import type { TextDocuments } from './text-documents.ts';
 import { replacementOf } from './text-edit.ts';
 import { pickCheckpoint } from './choose-checkpoint.ts';
-import { logPageFault, openPage } from './webview-page.ts';
+import { copyText, logPageFault, openPage } from './webview-page.ts';
 
 interface Parts {
   readonly services: Services;
@@ -237,11 +237,7 @@ export class PlanHost {
       cancelled: await jobs.cancel(job, keepPartial),
     }));
     endpoint.handle(plannerPick, async ({ what }) => ({ path: await this.pick(what) }));
-    endpoint.handle(plannerCopy, async ({ text, what }) => {
-      await vscode.env.clipboard.writeText(text);
-      vscode.window.setStatusBarMessage(vscode.l10n.t('Copied {0}', what), 3000);
-      return {};
-    });
+    endpoint.handle(plannerCopy, copyText);
     endpoint.handle(plannerCommand, async ({ command, argument }) => ({ done: await this.command(command, argument) }));
   }
 

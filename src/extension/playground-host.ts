@@ -17,7 +17,7 @@ import type { CheckpointEditors } from './checkpoint-editor.ts';
 import { nameOf } from './checkpoint-session.ts';
 import type { Services } from './services.ts';
 import { deviceSetting } from './settings.ts';
-import { logPageFault, openPage } from './webview-page.ts';
+import { copyText, logPageFault, openPage } from './webview-page.ts';
 
 export class PlaygroundHost {
   private readonly endpoint: Endpoint;
@@ -124,11 +124,7 @@ export class PlaygroundHost {
         throw error;
       }
     });
-    endpoint.handle(playgroundCopy, async ({ text, what }) => {
-      await vscode.env.clipboard.writeText(text);
-      vscode.window.setStatusBarMessage(vscode.l10n.t('Copied {0}', what), 3000);
-      return {};
-    });
+    endpoint.handle(playgroundCopy, copyText);
     endpoint.handle(playgroundCommand, async ({ command }) => {
       if (command === 'openCheckpoint') await this.editors.open(path);
       else await this.load();

@@ -31,7 +31,7 @@ import { exportTraces } from './export-traces.ts';
 import { COMMANDS } from './ids.ts';
 import { statusText } from './job-words.ts';
 import type { Services } from './services.ts';
-import { logPageFault, openPage } from './webview-page.ts';
+import { copyText, logPageFault, openPage } from './webview-page.ts';
 
 export interface ResultsParts {
   readonly services: Services;
@@ -183,10 +183,7 @@ export class ResultsHost {
     endpoint.handle(resultsLayer, ({ layer }, { signal }) =>
       worker.request(workerEvaluationLayer, { file, layer }, { signal }),
     );
-    endpoint.handle(resultsCopy, async ({ text, what }) => {
-      await copy(text, what);
-      return {};
-    });
+    endpoint.handle(resultsCopy, copyText);
     endpoint.handle(resultsCommand, async ({ command, argument }) => ({ done: await this.run(command, argument) }));
   }
 
@@ -207,7 +204,10 @@ export class ResultsHost {
       case 'copyJson': {
         const format = command === 'copyJson' ? 'json' : 'markdown';
         const { text } = await worker.request(workerEvaluationText, { file, format });
-        await copy(text, format === 'json' ? vscode.l10n.t('the results as JSON') : vscode.l10n.t('the table'));
+        await copyText({
+          text,
+          what: format === 'json' ? vscode.l10n.t('the results as JSON') : vscode.l10n.t('the table'),
+        });
         return true;
       }
       case 'saveAs':
@@ -256,11 +256,6 @@ export class ResultsHost {
     await this.parts.show(to.fsPath);
     return true;
   }
-}
-
-async function copy(text: string, what: string): Promise<void> {
-  await vscode.env.clipboard.writeText(text);
-  vscode.window.setStatusBarMessage(vscode.l10n.t('Copied {0}', what), 3000);
 }
 
 function suggestedFolder(): string | null {

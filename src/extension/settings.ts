@@ -1,6 +1,6 @@
 /** Settings, read in one place. */
 import * as vscode from 'vscode';
-import { DEVICES, PROVES } from '../protocol/choices.ts';
+import { DEVICE_CHOICES, PROVES } from '../protocol/choices.ts';
 import type { DeviceChoice, ProveChoice } from '../protocol/choices.ts';
 
 /** Every setting with what holds where it is unset or of a wrong type. package.json says the same. */
@@ -33,7 +33,7 @@ export function setting<K extends keyof typeof SETTINGS>(key: K): Widen<(typeof 
 
 /** Where models run. */
 export function deviceSetting(): DeviceChoice {
-  return DEVICES.find((one) => one === setting('device')) ?? 'auto';
+  return DEVICE_CHOICES.find((one) => one === setting('device')) ?? 'auto';
 }
 
 /** Whether jobs run both models and compare their logits. */

@@ -38,7 +38,7 @@ import type { ActiveViewer } from './sessions.ts';
 import { pickCheckpoint } from './choose-checkpoint.ts';
 import { onSettings, setting } from './settings.ts';
 import { runViewerCommand } from './viewer-commands.ts';
-import { logPageFault, openPage } from './webview-page.ts';
+import { copyText, logPageFault, openPage } from './webview-page.ts';
 
 export class ViewerHost {
   private readonly endpoint: Endpoint;
@@ -182,11 +182,7 @@ export class ViewerHost {
     endpoint.handle(viewerPickParent, async () => ({
       path: await pickCheckpoint(vscode.l10n.t('Choose the Dense Parent')),
     }));
-    endpoint.handle(viewerCopy, async ({ text, what }) => {
-      await vscode.env.clipboard.writeText(text);
-      vscode.window.setStatusBarMessage(vscode.l10n.t('Copied {0}', what), 3000);
-      return {};
-    });
+    endpoint.handle(viewerCopy, copyText);
     endpoint.handle(viewerCommand, async ({ command, argument }) => {
       try {
         return { done: await runViewerCommand(services, session, command, argument) };

@@ -38,6 +38,13 @@ function translationsOf(): Record<string, string> | null {
   return texts;
 }
 
+/** Copies a text for a page; `what` names it for the status bar. */
+export async function copyText({ text, what }: { readonly text: string; readonly what: string }): Promise<object> {
+  await vscode.env.clipboard.writeText(text);
+  vscode.window.setStatusBarMessage(vscode.l10n.t('Copied {0}', what), 3000);
+  return {};
+}
+
 /** Logs a fault of a page. */
 export function logPageFault(services: Services, page: PageName, message: string, stack: string | null): void {
   services.log.error(`${page} page: ${stack ?? message}`);

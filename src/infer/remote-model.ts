@@ -101,7 +101,6 @@ export class RemoteModel {
     };
   }
 
-  /** What the playground offers for its tokenizer. */
   /**
    * A conversation in the model's chat template, as token ids. Throws `chat-template-failed` where the template brings the process
    * down, or comes to no end within `seconds`; the process is of no use then.
@@ -135,6 +134,7 @@ export class RemoteModel {
     }
   }
 
+  /** What the playground offers for its tokenizer. */
   talk(): Promise<ResultOf<typeof wire.inferTalk>> {
     return this.process.request(wire.inferTalk, { model: this.facts.model });
   }

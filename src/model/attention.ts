@@ -120,11 +120,6 @@ function latentProjections(
   const { heads, headDim, valueDim } = spec;
   const tokens = x.shape[0] ?? 1;
   const turned = spec.rope.dim;
-  const inTwo = (value: Value, sizes: readonly [number, number], axis: number): readonly [Value, Value] => {
-    const [first, second] = shape.split(g, value, sizes, axis);
-    if (first === undefined || second === undefined) throw new Error('a split in two has two parts');
-    return [first, second];
-  };
   const { query } = names;
   const q =
     'full' in query
@@ -136,9 +131,9 @@ function latentProjections(
           query.up,
           null,
         );
-  const [qPlain, qTurned] = inTwo(shape.reshape(g, q, [tokens, heads, headDim]), [plainDim, turned], 2);
+  const [qPlain, qTurned] = shape.splitInTwo(g, shape.reshape(g, q, [tokens, heads, headDim]), [plainDim, turned], 2);
   const narrow = linear(g, x, weights, names.keyValueDown, names.keyValueBias);
-  const [compressed, kTurned] = inTwo(narrow, [keyValueRank, turned], 1);
+  const [compressed, kTurned] = shape.splitInTwo(g, narrow, [keyValueRank, turned], 1);
   const wide = linear(
     g,
     norm(g, spec, weights, names.keyValueNorm, compressed, LATENT_EPS),
@@ -146,7 +141,12 @@ function latentProjections(
     names.keyValueUp,
     null,
   );
-  const [kPlain, v] = inTwo(shape.reshape(g, wide, [tokens, heads, plainDim + valueDim]), [plainDim, valueDim], 2);
+  const [kPlain, v] = shape.splitInTwo(
+    g,
+    shape.reshape(g, wide, [tokens, heads, plainDim + valueDim]),
+    [plainDim, valueDim],
+    2,
+  );
   const around = (value: Value, count: number): Value =>
     shape.reshape(g, rotate(g, spec, inputs, shape.reshape(g, value, [tokens, count * turned]), count, turned), [
       tokens,

@@ -37,6 +37,13 @@ export class ConfigReader {
     return value;
   }
 
+  /** An integer from `least` on. */
+  integer(key: string, fallback: number, least: number): number {
+    const value = this.number(key, fallback);
+    if (!Number.isSafeInteger(value) || value < least) throw this.bad(key, value, `an integer from ${least} on`);
+    return value;
+  }
+
   /** A finite number. */
   number(key: string, fallback?: number): number {
     const value = this.value(key);

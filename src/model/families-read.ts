@@ -1,6 +1,5 @@
 /** Families of mixtures that we read and run, and do not write. */
-import { smallest } from '../common/lists.ts';
-import { ConfigReader } from './config-reader.ts';
+import type { ConfigReader } from './config-reader.ts';
 import {
   LLAMA,
   everyLayerMoe,
@@ -12,6 +11,7 @@ import {
   windowEverywhere,
 } from './family.ts';
 import type { FamilyTraits } from './family.ts';
+import { ropeKind, ropeReader, yarnMagnitude } from './rope.ts';
 import { PLAIN_ROUTER } from './router-spec.ts';
 import type { MoeFfn } from './spec.ts';
 
@@ -23,19 +23,14 @@ function groupsOf(config: ConfigReader, by: 'best' | 'two-best'): MoeFfn['router
 
 /** ERNIE 4.5: mixtures from one layer to another; a bias moves the choice, and the weights sum to 1. */
 const ernieFfn: FamilyTraits['ffn'] = (config, index) => {
-  const at = (field: string, fallback: number): number => {
-    const value = config.number(field, fallback);
-    if (!Number.isSafeInteger(value)) throw config.bad(field, value, 'a whole number');
-    return value;
-  };
-  const end = at('moe_layer_end_index', -1);
+  const end = config.integer('moe_layer_end_index', -1, -1);
   const sparse =
     (index + 1) % config.size('moe_layer_interval', 1) === 0 &&
-    index >= at('moe_layer_start_index', 1) &&
+    index >= config.integer('moe_layer_start_index', 1, 0) &&
     (end === -1 || index <= end);
   if (!sparse) return { kind: 'dense', width: config.size('intermediate_size') };
   const width = config.size('moe_intermediate_size', 1536);
-  const shared = at('moe_num_shared_experts', 2);
+  const shared = config.integer('moe_num_shared_experts', 2, 0);
   return {
     kind: 'moe',
     experts: config.size('moe_num_experts', 64),
@@ -68,9 +63,8 @@ function deepseekFfn(
   router: (config: ConfigReader) => Pick<MoeFfn, 'normalise' | 'router'>,
 ): FamilyTraits['ffn'] {
   return (config, index) => {
-    const first = config.number('first_k_dense_replace', defaults.dense);
-    if (!Number.isSafeInteger(first) || first < 0) throw config.bad('first_k_dense_replace', first, 'a whole number');
-    if (index < first) return { kind: 'dense', width: config.size('intermediate_size') };
+    if (index < config.integer('first_k_dense_replace', defaults.dense, 0))
+      return { kind: 'dense', width: config.size('intermediate_size') };
     const width = config.size('moe_intermediate_size', defaults.width);
     return {
       kind: 'moe',
@@ -86,14 +80,11 @@ function deepseekFfn(
 
 /** 1/√(head) times the square of yarn's scale for all dimensions, as DeepSeek's attention has it. */
 const deepseekMultipliers: FamilyTraits['multipliers'] = (config, sizes) => {
-  const rope = config.object('rope_scaling') ?? config.object('rope_parameters') ?? {};
-  const reader = new ConfigReader(rope, 'rope_parameters.');
-  const all = reader.optionalNumber('mscale_all_dim') ?? 0;
+  const rope = ropeReader(config);
+  const all = rope.optionalNumber('mscale_all_dim') ?? 0;
   const plain = plainMultipliers(config, sizes);
-  if (reader.text('rope_type', reader.text('type', 'default')) === 'default' || all === 0) return plain;
-  const factor = reader.number('factor', 1);
-  const scale = factor <= 1 ? 1 : 0.1 * all * Math.log(factor) + 1;
-  return { ...plain, attentionScale: plain.attentionScale * scale ** 2 };
+  if (ropeKind(rope) === 'default' || all === 0) return plain;
+  return { ...plain, attentionScale: plain.attentionScale * yarnMagnitude(rope.number('factor', 1), all) ** 2 };
 };
 
 const DEEPSEEK: FamilyTraits = {
@@ -116,13 +107,11 @@ const LLAMA4: FamilyTraits = {
   rotated: rotatedLayers,
   // Up to here chunks are the whole text, and the tuned temperature is 1 (transformers, modeling_llama4).
   longest: (config) => {
-    const chunk = config.has('attention_chunk_size') && config.value('attention_chunk_size') === undefined;
-    const tuned = config.bool('attn_temperature_tuning', true);
-    const limits = [
-      ...(chunk ? [] : [config.size('attention_chunk_size', 8192)]),
-      ...(tuned ? [config.size('floor_scale', 8192) - 1] : []),
-    ];
-    return limits.length === 0 ? null : Math.max(1, smallest(limits));
+    const whole = config.has('attention_chunk_size') && config.value('attention_chunk_size') === undefined;
+    const chunk = whole ? Infinity : config.size('attention_chunk_size', 8192);
+    const tuned = config.bool('attn_temperature_tuning', true) ? config.size('floor_scale', 8192) - 1 : Infinity;
+    const limit = Math.min(chunk, tuned);
+    return limit === Infinity ? null : Math.max(1, limit);
   },
   ffn: (config, index) => {
     const step = config.size('interleave_moe_layer_step', 1);

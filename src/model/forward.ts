@@ -34,7 +34,10 @@ export interface ForwardOptions {
   readonly head: 'logits' | 'targets' | 'none';
   /** Key/value cache in and out (`present_key.<layer>`, `present_value.<layer>` [B, KV, T, hd], this run's tokens only). */
   readonly cache: boolean;
-  /** Outputs `router_logits.<layer>` [N, E], `router_chosen.<layer>` int64 and `router_weights.<layer>` [N, K]; `router_choice_bias.<layer>` [1, E] where there is one. */
+  /**
+   * Outputs `router_logits.<layer>` [N, E], `router_chosen.<layer>` int64 and `router_weights.<layer>` [N, K], and
+   * `router_choice_bias.<layer>` [1, E] where there is one.
+   */
   readonly traces: boolean;
   /** Output `hidden.<layer>` [N, hidden]: what enters each listed layer; layer count = what leaves the last one. */
   readonly hidden: readonly number[];

@@ -97,9 +97,7 @@ export function transposedFeedForward(
   const both = plus(math.matmul(g, x, weights.float(names.gateUp)), bias?.gateUp);
   const rows = x.shape[0] ?? 1;
   const pairs = shape.reshape(g, both, inTurns ? [rows, width, 2] : [rows, 2, width]);
-  const [gate, up] = shape
-    .split(g, pairs, [1, 1], inTurns ? 2 : 1)
-    .map((part) => shape.reshape(g, part, [rows, width]));
-  if (gate === undefined || up === undefined) throw new Error('a split in two has two parts');
+  const halves = shape.splitInTwo(g, pairs, [1, 1], inTurns ? 2 : 1);
+  const [gate, up] = [shape.reshape(g, halves[0], [rows, width]), shape.reshape(g, halves[1], [rows, width])];
   return plus(math.matmul(g, gated(g, spec, gate, up), weights.float(names.down)), bias?.down);
 }

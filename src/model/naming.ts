@@ -192,9 +192,8 @@ export class WeightNames {
   }
 
   dense(layer: LayerSpec, width: number): FfnWeights {
-    const bases = ['mlp.', 'feed_forward.'].map((name) => `${this.#layer(layer)}${name}`);
+    const base = this.#block(this.#layer(layer), ['mlp.', 'feed_forward.']);
     const hidden = this.spec.hiddenSize;
-    const base = this.#present(bases.map((one) => `${one}down_proj.weight`)).replace(/down_proj\.weight$/, '');
     if (!this.spec.mlp.fusedGateUp)
       return this.#ffn(base, ['gate_proj', 'up_proj', 'down_proj'], width, this.spec.mlp.bias);
     const [gate, up] = splitRows(`${base}gate_up_proj.weight`, [width, width], hidden);
@@ -272,10 +271,7 @@ export class WeightNames {
     if (ffn.shared === null) return null;
     const gate = ffn.shared.gated ? whole(`${prefix}mlp.shared_expert_gate.weight`, [1, this.spec.hiddenSize]) : null;
     const names = ['gate_proj', 'up_proj', 'down_proj'] as const;
-    const bases = ['mlp.shared_expert.', 'mlp.shared_experts.', 'feed_forward.shared_expert.'].map(
-      (name) => `${prefix}${name}`,
-    );
-    const base = this.#present(bases.map((one) => `${one}up_proj.weight`)).replace(/up_proj\.weight$/, '');
+    const base = this.#block(prefix, ['mlp.shared_expert.', 'mlp.shared_experts.', 'feed_forward.shared_expert.']);
     return { ffn: this.#ffn(base, names, ffn.shared.width, this.spec.mlp.bias), gate };
   }
 
@@ -330,6 +326,12 @@ export class WeightNames {
       hint: `Looked for one tensor per expert (experts.0.w1 or experts.0.gate_proj) and for packed experts (experts.gate_up_proj, input_linear).`,
       details: { prefix },
     });
+  }
+
+  /** The feed-forward block that is there, of those that families call differently. */
+  #block(prefix: string, names: readonly [string, ...string[]]): string {
+    const found = names.find((name) => this.source.get(`${prefix}${name}down_proj.weight`) !== undefined);
+    return `${prefix}${found ?? names[0]}`;
   }
 
   #present(names: readonly string[]): string {

@@ -63,9 +63,8 @@ export interface RopeDefaults {
 
 const KINDS = ['default', 'linear', 'dynamic', 'llama3', 'yarn', 'longrope'] as const;
 
-/** Reads the rope settings of a config; throws a MoeError for a kind that we cannot compute. */
-export function ropeFromConfig(top: ConfigReader, defaults: RopeDefaults): RopeSpec {
-  // transformers lets a non-empty rope_scaling win over rope_parameters.
+/** The rope settings as the config has them: transformers lets a non-empty rope_scaling win over rope_parameters. */
+export function ropeReader(top: ConfigReader): ConfigReader {
   const scaling = top.object('rope_scaling');
   const key = scaling !== undefined && Object.keys(scaling).length > 0 ? 'rope_scaling' : 'rope_parameters';
   const given = top.object(key) ?? {};
@@ -81,16 +80,31 @@ export function ropeFromConfig(top: ConfigReader, defaults: RopeDefaults): RopeS
       },
     );
   }
-  const rope = new ConfigReader(given, `${top.field(key)}.`);
+  return new ConfigReader(given, `${top.field(key)}.`);
+}
+
+/** The kind of rope that settings name. */
+export function ropeKind(rope: ConfigReader): string {
+  return rope.text('rope_type', rope.text('type', 'default'));
+}
+
+/** yarn's growth of attention with the factor by which texts become longer. */
+export function yarnMagnitude(factor: number, scale: number): number {
+  return factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1;
+}
+
+/** Reads the rope settings of a config; throws a MoeError for a kind that we cannot compute. */
+export function ropeFromConfig(top: ConfigReader, defaults: RopeDefaults): RopeSpec {
+  const rope = ropeReader(top);
   const theta =
     rope.value('rope_theta') !== undefined ? rope.number('rope_theta') : top.number('rope_theta', defaults.theta);
   if (theta <= 0) throw top.bad('rope_theta', theta, 'a positive number');
-  const named = rope.text('rope_type', rope.text('type', 'default'));
+  const named = ropeKind(rope);
   const kind = defaults.kindAliases?.get(named) ?? named;
   if (!isKind(kind)) {
     throw new MoeError('input', 'unknown-rope-type', `config.json: rope type "${named}" is not known.`, {
       file: 'config.json',
-      field: `${top.field(key)}.rope_type`,
+      field: rope.field('rope_type'),
       hint: `Known are ${KINDS.join(', ')}.`,
     });
   }
@@ -159,7 +173,7 @@ function scalingOf(
       const factor = rope.value('factor') === undefined ? defaults.maxPositions / original : positive(rope, 'factor');
       const mscale = rope.optionalNumber('mscale');
       const mscaleAll = rope.optionalNumber('mscale_all_dim');
-      const magnitude = (scale: number): number => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
+      const magnitude = (scale: number): number => yarnMagnitude(factor, scale);
       const implied =
         mscale !== null && mscaleAll !== null && mscale !== 0 && mscaleAll !== 0
           ? magnitude(mscale) / magnitude(mscaleAll)

@@ -46,8 +46,10 @@ function withinGroups(g: GraphBuilder, ffn: MoeFfn, groups: NonNullable<RouterSp
   const tokens = scores.shape[0] ?? 1;
   const size = ffn.experts / groups.count;
   const grouped = shape.reshape(g, scores, [tokens, groups.count, size]);
-  const [two] = math.topK(g, grouped, Math.min(size, 2));
-  const strength = groups.by === 'best' ? math.reduceMax(g, grouped, 2) : math.reduceSum(g, two, 2);
+  const strength =
+    groups.by === 'best'
+      ? math.reduceMax(g, grouped, 2)
+      : math.reduceSum(g, math.topK(g, grouped, Math.min(size, 2))[0], 2);
   const [, best] = math.topK(g, strength, groups.kept);
   const zeros = shape.filled(g, shape.shapeOf(g, strength), strength.shape, 'int64', 0);
   const ones = shape.filled(g, shape.shapeOf(g, best), best.shape, 'int64', 1);
@@ -62,10 +64,8 @@ function withinGroups(g: GraphBuilder, ffn: MoeFfn, groups: NonNullable<RouterSp
  */
 function sparsemixer(g: GraphBuilder, router: RouterSpec, logits: Value): Routing {
   const [tops, chosen] = math.topK(g, logits, 2);
-  const [first, second] = shape.split(g, tops, [1, 1], 1);
-  const [firstIndex, secondIndex] = shape.split(g, chosen, [1, 1], 1);
-  if (first === undefined || second === undefined || firstIndex === undefined || secondIndex === undefined)
-    throw new Error('a split in two has two parts');
+  const [first, second] = shape.splitInTwo(g, tops, [1, 1], 1);
+  const [firstIndex, secondIndex] = shape.splitInTwo(g, chosen, [1, 1], 1);
   const never = shape.filled(g, shape.shapeOf(g, firstIndex), firstIndex.shape, 'float32', NEVER);
   const rest = shape.scatterElements(g, logits, firstIndex, never, 1);
   const negative = math.sub(g, g.scalar(0), logits);

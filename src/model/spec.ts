@@ -84,7 +84,7 @@ export interface TransformerSpec {
     readonly sinks: boolean;
     /** Rotary pairs are neighbours, not halves. */
     readonly interleavedRope: boolean;
-    /** Longest sequence for which this description holds; null: any. Llama 4's attention works in chunks and cools down beyond. */
+    /** Longest text that this description is right for; null: any. Llama 4 beyond: attention in chunks, queries scaled by position. */
     readonly longest: number | null;
   };
   readonly mlp: { readonly bias: boolean; readonly fusedGateUp: boolean };

@@ -125,6 +125,18 @@ export function split(g: GraphBuilder, x: Value, sizes: readonly number[], axis:
   return splitBy(g, x, g.constant('int64', [sizes.length], sizes), axis, sizes);
 }
 
+/** Cuts `x` along `axis` into two parts of known sizes. */
+export function splitInTwo(
+  g: GraphBuilder,
+  x: Value,
+  sizes: readonly [number, number],
+  axis: number,
+): readonly [Value, Value] {
+  const [first, second] = split(g, x, sizes, axis);
+  if (first === undefined || second === undefined) throw new Error('a split in two has two parts');
+  return [first, second];
+}
+
 /** condition ? a : b, broadcast. */
 export function where(g: GraphBuilder, condition: Value, a: Value, b: Value): Value {
   requireType('Where', condition, 'bool');

@@ -1,8 +1,7 @@
 /** Choices that settings and jobs share, without the schemas that check them: activation reads settings. */
 
-/** Where models run. */
-export const DEVICES = ['auto', 'cpu', 'cuda', 'dml', 'coreml', 'webgpu'] as const;
-export type DeviceChoice = (typeof DEVICES)[number];
+export { DEVICE_CHOICES } from '../common/device-names.ts';
+export type { DeviceChoice } from '../common/device-names.ts';
 
 /** Whether a job runs both models and compares their logits. */
 export const PROVES = ['auto', 'always', 'never'] as const;

@@ -1,5 +1,5 @@
 /** Jobs as people see them: in the jobs view, the status bar, the plan editor, over the history on disk. */
-import { DEVICES, PROVES } from './choices.ts';
+import { DEVICE_CHOICES, PROVES } from './choices.ts';
 
 export type { DeviceChoice, ProveChoice } from './choices.ts';
 import * as z from 'zod/mini';
@@ -14,7 +14,7 @@ export type JobKind = z.output<typeof jobKind>;
 const path = text.check(z.minLength(1));
 
 /** Where models run; `auto` takes the fastest that works here. */
-export const deviceChoice = z.enum(DEVICES);
+export const deviceChoice = z.enum(DEVICE_CHOICES);
 
 /**
  * Whether both models are run on the same tokens and their logits compared. `auto`: where the source is small enough for

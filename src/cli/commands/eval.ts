@@ -125,19 +125,16 @@ export const evaluate: Command = {
     const { documentsJson } = await import('../../eval/documents.ts');
     const own = harness['moe_workbench'];
     const results = { ...harness, moe_workbench: { ...(isJsonObject(own) ? own : {}), documents: documentsJson(run) } };
-    // What was computed is printed even where a file of it cannot be written.
-    let failed: unknown = null;
     try {
       if (files.samples !== undefined) await writeOutput(files.samples, evaluation.sampleLines(run));
       if (files.output !== undefined) await writeOutput(files.output, `${JSON.stringify(results, null, 2)}\n`);
       if (tracePath !== undefined && traces !== null) await writeTrace(context, tracePath, traces, run);
-    } catch (error) {
-      failed = error;
+    } finally {
+      // What was computed is printed even where a file of it cannot be written.
+      for (const note of run.notes) context.log(`note: ${note}`);
+      const { evalText } = await import('../../report/eval.ts');
+      await emit(context, results, () => evalText(run, context.style));
     }
-    for (const note of run.notes) context.log(`note: ${note}`);
-    const { evalText } = await import('../../report/eval.ts');
-    await emit(context, results, () => evalText(run, context.style));
-    if (failed !== null) throw failed;
     return 0;
   },
 };
