@@ -122,10 +122,13 @@ export const inferGenerate = defineRequest(
   },
 );
 
-/** A conversation in the model's chat template, as token ids. The template is the checkpoint's: what it does to a process, it does here. */
-export const inferChat = defineRequest(
-  'infer/chat',
-  z.object({ model: count, messages: list(z.object({ role: text, content: text })) }),
+/**
+ * A text as token ids; with `chat` as the user's turn of a conversation, in the model's template. Patterns and templates are the
+ * checkpoint's: what they do to a process, they do here.
+ */
+export const inferPrompt = defineRequest(
+  'infer/prompt',
+  z.object({ model: count, prompt: text, chat: flag, system: z.nullable(text) }),
   z.object({ ids: int32s }),
 );
 
@@ -166,9 +169,8 @@ export const inferContinue = defineRequest(
   'infer/continue',
   z.object({
     model: count,
-    prompt: text,
-    /** As the user's turn of a conversation, in the model's template. */
-    chat: flag,
+    /** The prompt's. */
+    ids: int32s,
     maxTokens: count,
     temperature: num,
     topP: num,

@@ -7,7 +7,6 @@ import type { TraceReport } from '../eval/trace-report.ts';
 import type { ParamsOf, ResultOf } from '../protocol/define.ts';
 import { fromMeasured } from '../protocol/wire.ts';
 import type { LogitDifference } from '../verify/logits.ts';
-import type { ChatMessage } from '../tokens/chat.ts';
 import type { InferProcess } from './client.ts';
 import * as wire from './protocol.ts';
 import type { ModelFacts, TalkRoutes, TalkToken } from './protocol.ts';
@@ -43,8 +42,15 @@ export interface RemoteGenerateOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A conversation is a page of text: a template takes milliseconds. */
-const CHAT_SECONDS = 20;
+/** A prompt is a page of text: tokenizer and template take milliseconds. */
+const PROMPT_SECONDS = 20;
+
+/** With `chat` the prompt is the user's turn, after the system's. */
+export interface PromptWish {
+  readonly prompt: string;
+  readonly chat: boolean;
+  readonly system: string | null;
+}
 
 /** Ids as they travel. Throws `token-out-of-range` for what 32 bits would make another id of. */
 function packed(ids: readonly number[]): Int32Array {
@@ -102,32 +108,33 @@ export class RemoteModel {
   }
 
   /**
-   * A conversation in the model's chat template, as token ids. Throws `chat-template-failed` where the template brings the process
-   * down, or comes to no end within `seconds`; the process is of no use then.
+   * A prompt as token ids, rendered where need be. A tokenizer's pattern or a template may come to no end: after `seconds` the process
+   * is ended. Throws `job-ended-by-prompt` then, and where they bring the process down themselves.
    */
-  async chatIds(messages: readonly ChatMessage[], seconds = CHAT_SECONDS): Promise<number[]> {
-    const failed = (why: string, cause?: unknown): MoeError =>
+  async promptIds(wanted: PromptWish, seconds = PROMPT_SECONDS): Promise<number[]> {
+    const ended = (why: string, cause?: unknown): MoeError =>
       new MoeError(
         'input',
-        'chat-template-failed',
-        `The chat template cannot be rendered: ${why}`,
-        { file: 'chat_template.jinja', hint: 'Give the prompt as plain text.' },
+        'job-ended-by-prompt',
+        `The ${wanted.chat ? 'chat template cannot be rendered' : 'prompt cannot be tokenised'}: ${why}`,
+        {
+          file: wanted.chat ? 'chat_template.jinja' : 'tokenizer.json',
+          hint: 'The file may be damaged, or made to do harm.',
+        },
         { cause },
       );
     const late = new AbortController();
     try {
       const { ids } = await Promise.race([
-        this.process.request(wire.inferChat, {
-          model: this.facts.model,
-          messages: messages.map(({ role, content }) => ({ role, content })),
-        }),
+        this.process.request(wire.inferPrompt, { ...wanted, model: this.facts.model }),
         delay(seconds * 1000, null, { signal: late.signal }).then(() => {
-          throw failed(`it comes to no end in ${String(seconds)} s`);
+          this.process.kill();
+          throw ended(`it comes to no end in ${String(seconds)} s`);
         }),
       ]);
       return [...ids];
     } catch (error) {
-      if (error instanceof MoeError && error.code === 'job-crashed') throw failed(error.message, error);
+      if (error instanceof MoeError && error.code === 'job-crashed') throw ended(error.message, error);
       throw error;
     } finally {
       late.abort();
@@ -139,13 +146,25 @@ export class RemoteModel {
     return this.process.request(wire.inferTalk, { model: this.facts.model });
   }
 
-  /** Continues a text; `signal` stops it after the token that is being made. */
-  continueText(
-    params: Omit<ParamsOf<typeof wire.inferContinue>, 'model'>,
+  /** Continues a text; `signal` stops it after the token that is being made. Fails as `promptIds` does. */
+  async continueText(
+    {
+      prompt,
+      chat,
+      ...sampling
+    }: Omit<ParamsOf<typeof wire.inferContinue>, 'model' | 'ids'> & Omit<PromptWish, 'system'>,
     onTokens: (step: TalkStep) => void,
     signal?: AbortSignal,
+    seconds = PROMPT_SECONDS,
   ): Promise<ResultOf<typeof wire.inferContinue>> {
-    return this.process.request(wire.inferContinue, { ...params, model: this.facts.model }, onTokens, signal);
+    // Not cancelled with the rest: what has no end must still meet its own.
+    const ids = await this.promptIds({ prompt, chat, system: null }, seconds);
+    return this.process.request(
+      wire.inferContinue,
+      { ...sampling, model: this.facts.model, ids: packed(ids) },
+      onTokens,
+      signal,
+    );
   }
 
   async generate(

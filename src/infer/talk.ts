@@ -2,6 +2,7 @@
 import { MoeError } from '../common/errors.ts';
 import { logSumExp } from '../model/sampling.ts';
 import { moeLayers } from '../model/spec.ts';
+import type { ParamsOf } from '../protocol/define.ts';
 import type { Endpoint } from '../protocol/host.ts';
 import { toMeasured } from '../protocol/wire.ts';
 import { generate } from '../runtime/generate.ts';
@@ -10,16 +11,15 @@ import { PieceStream } from '../score/piece-stream.ts';
 import { stopTokens } from '../score/stop-tokens.ts';
 import { tokenizerOf } from '../score/tokenizer.ts';
 import { renderChat } from '../tokens/chat.ts';
-import type { ChatMessage } from '../tokens/chat.ts';
 import type { LoadedTokenizer } from '../tokens/folder.ts';
-import { inferChat, inferContinue, inferTalk } from './protocol.ts';
+import { inferContinue, inferPrompt, inferTalk } from './protocol.ts';
 import type { TalkRoutes, TalkToken } from './protocol.ts';
 import type { Opened } from './serve.ts';
 
 /** Text of one token that is sent on: entries of a broken vocabulary may be of any length. */
 const LONGEST_TEXT = 1000;
 
-/** Serves `infer/talk` and `infer/continue`. */
+/** Serves `infer/talk`, `infer/prompt` and `infer/continue`. */
 export function serveTalk(endpoint: Endpoint, opened: (model: number) => Opened): void {
   const loaded = new Map<number, LoadedTokenizer>();
   const tokenizerFor = (model: number): LoadedTokenizer => {
@@ -33,16 +33,15 @@ export function serveTalk(endpoint: Endpoint, opened: (model: number) => Opened)
     return { chatTemplate: chatTemplate !== undefined, notes: [...tokenizer.notes] };
   });
 
-  endpoint.handle(inferChat, ({ model, messages }) => ({
-    ids: Int32Array.from(chatIds(tokenizerFor(model), messages)),
+  endpoint.handle(inferPrompt, ({ model, ...wanted }) => ({
+    ids: Int32Array.from(promptIds(tokenizerFor(model), wanted)),
   }));
 
   endpoint.handle(inferContinue, async (params, { signal, progress }) => {
     const { checkpoint, model } = opened(params.model);
     const { spec } = model;
-    const talk = tokenizerFor(params.model);
-    const { tokenizer } = talk;
-    const prompt = promptIds(talk, params.prompt, params.chat);
+    const { tokenizer } = tokenizerFor(params.model);
+    const prompt = [...params.ids];
     const pieces = new PieceStream(tokenizer);
     const token = (id: number, logprob: number | null): TalkToken => ({
       id,
@@ -82,20 +81,22 @@ export function serveTalk(endpoint: Endpoint, opened: (model: number) => Opened)
   });
 }
 
-function chatIds(
-  { tokenizer, chatTemplate }: Pick<LoadedTokenizer, 'tokenizer' | 'chatTemplate'>,
-  messages: readonly ChatMessage[],
-): number[] {
-  if (chatTemplate === undefined)
-    throw new MoeError('usage', 'no-chat-template', 'The checkpoint has no chat template.', {
-      hint: 'Continue the text as it is, or put a chat_template.jinja beside the weights.',
-    });
-  const text = renderChat(chatTemplate, messages, tokenizer, { addGenerationPrompt: true });
-  return tokenizer.encode(text, { addSpecial: false });
-}
-
-function promptIds({ tokenizer, chatTemplate }: LoadedTokenizer, prompt: string, chat: boolean): readonly number[] {
-  if (chat) return chatIds({ tokenizer, chatTemplate }, [{ role: 'user', content: prompt }]);
+function promptIds(
+  { tokenizer, chatTemplate }: LoadedTokenizer,
+  { prompt, chat, system }: Omit<ParamsOf<typeof inferPrompt>, 'model'>,
+): readonly number[] {
+  if (chat) {
+    if (chatTemplate === undefined)
+      throw new MoeError('usage', 'no-chat-template', 'The checkpoint has no chat template.', {
+        hint: 'Continue the text as it is, or put a chat_template.jinja beside the weights.',
+      });
+    const messages = [
+      ...(system === null ? [] : [{ role: 'system', content: system }]),
+      { role: 'user', content: prompt },
+    ];
+    const text = renderChat(chatTemplate, messages, tokenizer, { addGenerationPrompt: true });
+    return tokenizer.encode(text, { addSpecial: false });
+  }
   const ids = tokenizer.encode(prompt);
   if (ids.length > 0) return ids;
   if (tokenizer.bosId !== undefined) return [tokenizer.bosId];

@@ -122,7 +122,7 @@ describe('pieces as they come', () => {
   });
 });
 
-describe('infer/chat', () => {
+describe('infer/prompt', () => {
   const withTemplate = (name: string, template: string): string => {
     const place = path.join(folder, name);
     fs.cpSync(dense, place, { recursive: true });
@@ -136,30 +136,52 @@ describe('infer/chat', () => {
     try {
       const model = await child.open(place, { cacheFolder: folder, weights: 'stored', threads: 1 });
       const { tokenizer } = loadTokenizerFolder(place);
-      const messages = [
-        { role: 'system', content: 'Be brief' },
-        { role: 'user', content: 'Hi' },
-      ];
       const expected = tokenizer.encode('system: Be brief user: Hi ', { addSpecial: false });
-      expect(await model.chatIds(messages)).toEqual(expected);
+      expect(await model.promptIds({ prompt: 'Hi', chat: true, system: 'Be brief' })).toEqual(expected);
+      expect(await model.promptIds({ prompt: 'Hi', chat: false, system: null })).toEqual(tokenizer.encode('Hi'));
     } finally {
       await child.close();
     }
   });
 
-  it('a template without end ends with its process', async () => {
+  it('a template without end ends with its process, for whoever asks', async () => {
     const place = withTemplate(
       'endless',
       '{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}',
     );
+    const ended = {
+      kind: 'input',
+      code: 'job-ended-by-prompt',
+      message: expect.stringContaining('comes to no end') as string,
+    };
+    for (const playground of [false, true]) {
+      const child = new InferProcess({ entry: inferEntry });
+      try {
+        const model = await child.open(place, { cacheFolder: folder, weights: 'stored', threads: 1 });
+        const ask = { prompt: 'Hi', chat: true };
+        const asked = playground
+          ? model.continueText({ ...ASK, ...ask }, () => undefined, undefined, 0.5)
+          : model.promptIds({ ...ask, system: null }, 0.5);
+        await expect(asked).rejects.toMatchObject(ended);
+        // The process is gone, and says so.
+        await expect(model.talk()).rejects.toMatchObject({ code: expect.stringMatching(/^job-/) as string });
+      } finally {
+        await child.close();
+      }
+    }
+  });
+
+  it('stopping does not spare it', async () => {
+    const place = path.join(folder, 'endless');
     const child = new InferProcess({ entry: inferEntry });
     try {
       const model = await child.open(place, { cacheFolder: folder, weights: 'stored', threads: 1 });
-      await expect(model.chatIds([{ role: 'user', content: 'Hi' }], 0.5)).rejects.toMatchObject({
-        kind: 'input',
-        code: 'chat-template-failed',
-        message: expect.stringContaining('comes to no end') as string,
-      });
+      const stop = new AbortController();
+      const asked = model.continueText({ ...ASK, prompt: 'Hi', chat: true }, () => undefined, stop.signal, 1);
+      setTimeout(() => {
+        stop.abort();
+      }, 100);
+      await expect(asked).rejects.toMatchObject({ code: 'job-ended-by-prompt' });
     } finally {
       await child.close();
     }

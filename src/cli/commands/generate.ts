@@ -1,7 +1,6 @@
 import { MoeError } from '../../common/errors.ts';
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import type { GeneratedRemote } from '../../infer/client.ts';
-import type { ChatMessage } from '../../tokens/chat.ts';
 import type { LoadedTokenizer } from '../../tokens/folder.ts';
 import type { Command, Context } from '../command.ts';
 import { usageError } from '../command.ts';
@@ -54,9 +53,9 @@ export const generate: Command = {
     const { stopTokens } = await import('../../score/stop-tokens.ts');
     const loaded = tokenizerOf(checkpoint);
     const { tokenizer } = loaded;
-    const messages =
-      args.flag('chat') && given === undefined ? conversation(context, checkpoint, loaded, prompt ?? '') : null;
-    let promptIds = given ?? (messages === null ? promptTokens(context, loaded, prompt ?? '') : []);
+    const chat = args.flag('chat') && given === undefined;
+    if (chat) requireTemplate(checkpoint, loaded);
+    let promptIds = given ?? (chat ? [] : promptTokens(context, loaded, prompt ?? ''));
     const ids: number[] = [];
     const stream = new TextStream();
     const text = (): string => continuationText(tokenizer, promptIds, ids);
@@ -64,7 +63,7 @@ export const generate: Command = {
     const { tokens, reason } = await withModels(context, async (child) => {
       const model = await openModel(context, child, checkpoint.path);
       // A template is a program of the checkpoint's: it runs in the model process, which may be ended.
-      if (messages !== null) promptIds = await model.chatIds(messages);
+      if (chat) promptIds = await model.promptIds({ prompt: prompt ?? '', chat, system: args.text('system') ?? null });
       const { maxPositions } = model.facts;
       if (promptIds.length > maxPositions)
         throw new MoeError(
@@ -123,19 +122,12 @@ function promptTokens({ args }: Context, { tokenizer }: LoadedTokenizer, prompt:
   throw usageError('no-tokens', 'the prompt is empty, and the tokenizer has no token to begin with');
 }
 
-/** The prompt as the user's turn. */
-function conversation(
-  { args }: Context,
-  checkpoint: Checkpoint,
-  { chatTemplate }: LoadedTokenizer,
-  prompt: string,
-): readonly ChatMessage[] {
-  const system = args.text('system');
-  if (chatTemplate === undefined)
-    throw usageError(
-      'no-chat-template',
-      `${checkpoint.path} has no chat template`,
-      'Leave --chat away, or put a chat_template.jinja beside the weights.',
-    );
-  return [...(system === undefined ? [] : [{ role: 'system', content: system }]), { role: 'user', content: prompt }];
+/** Said before a model is loaded. */
+function requireTemplate(checkpoint: Checkpoint, { chatTemplate }: LoadedTokenizer): void {
+  if (chatTemplate !== undefined) return;
+  throw usageError(
+    'no-chat-template',
+    `${checkpoint.path} has no chat template`,
+    'Leave --chat away, or put a chat_template.jinja beside the weights.',
+  );
 }
