@@ -26,7 +26,8 @@ export const TRACE_DEFINITIONS = {
     'share of a token id’s occurrences whose top-1 expert is its most frequent one. OLMoE vocabulary specialisation',
   drops:
     'Σ max(0, count_i − capacity) / (tokens · k) per window; pads never take capacity. Capacity ceil(T·k/N·c) (megatron) or ceil(T/N·c) (paper)',
-  margin: 'p_(k) − p_(k+1): how far the selection is from another one; with a selection bias, of the biased scores',
+  margin:
+    'p_(k) − p_(k+1): how far the selection is from another one; with a selection bias, of the biased scores; not where a choice is limited to groups of experts',
   bf16TieRate:
     'share of tokens whose k-th and next router logits are equal in bfloat16, so that the choice is arbitrary there',
 } as const;

@@ -9,7 +9,9 @@ export interface TraceConfig {
   readonly experts: number;
   readonly topK: number;
   readonly gate?: GateKind;
-  /** Mixing weights are divided by their sum over the selected experts (`norm_topk_prob`; Mixtral always). */
+  /** Only experts of some groups may be chosen: how far another choice is cannot be told from the scores (no margins, no ties). */
+  readonly grouped?: boolean;
+  /** Where batches bring no weights: mixing weights are divided by their sum over the selected experts (`norm_topk_prob`; Mixtral always). */
   readonly normTopK?: boolean;
   readonly capacityFactors?: readonly number[];
   /** Tokens over which would-be drops are counted: one observed batch, or that many counted tokens regardless of batching. */
@@ -36,6 +38,8 @@ export interface RouterBatch {
   readonly logits: ArrayLike<number>;
   /** Experts the model really chose, [tokens, topK], best first; absent: the topK largest selection scores. */
   readonly selected?: ArrayLike<number>;
+  /** Mixing weights of the chosen experts as the model had them, [tokens, topK]; absent: computed from the logits. */
+  readonly weights?: ArrayLike<number>;
   /** Loss-free balancing bias, [experts]: added for selection only, never in the mixing weight. */
   readonly selectionBias?: ArrayLike<number>;
   /** PAD, COUNTED or PREFIX per token; absent: all counted. */

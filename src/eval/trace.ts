@@ -79,6 +79,7 @@ export class ExpertTrace {
     }
     this.config = {
       gate: 'softmax',
+      grouped: false,
       normTopK: true,
       capacityFactors: DEFAULT_CAPACITY_FACTORS,
       dropWindow: 'batch',
@@ -132,11 +133,13 @@ export class ExpertTrace {
   observe(batch: RouterBatch): void {
     const sums = this.#byLayer.get(batch.layer);
     const { experts: n, topK: k, dropWindow } = this.config;
-    const { tokens, logits, selected, state, tokenIds, domain } = batch;
+    const { tokens, logits, selected, weights, state, tokenIds, domain } = batch;
     if (sums === undefined) throw this.#mismatch(`layer ${batch.layer}`, `one of ${this.config.layers.join(', ')}`);
     if (logits.length !== tokens * n) throw this.#mismatch(`${logits.length} logits`, `${tokens} × ${n}`);
     if (selected !== undefined && selected.length !== tokens * k)
       throw this.#mismatch(`${selected.length} selected experts`, `${tokens} × ${k}`);
+    if (weights !== undefined && weights.length !== tokens * k)
+      throw this.#mismatch(`${weights.length} mixing weights`, `${tokens} × ${k}`);
     for (const [name, array] of [
       ['states', state],
       ['token ids', tokenIds],
@@ -231,7 +234,7 @@ export class ExpertTrace {
     sums.entropy += n > 1 ? entropy / Math.log(n) : 0;
     sums.lse2 += lse * lse;
     this.#rank(batch.selectionBias);
-    if (k < n) this.#margin(sums, batch, t);
+    if (k < n && !this.config.grouped) this.#margin(sums, batch, t);
     for (let r = 0; batch.selected !== undefined && r < k; r++) {
       const chosen = batch.selected[t * k + r] ?? -1;
       if (!Number.isInteger(chosen) || chosen < 0 || chosen >= n)
@@ -244,7 +247,8 @@ export class ExpertTrace {
     for (let r = 0; r < k; r++) {
       const e = order[r] ?? 0;
       sums.counts[e] = (sums.counts[e] ?? 0) + 1;
-      sums.gate[e] = (sums.gate[e] ?? 0) + (normTopK ? (total > 0 ? (p[e] ?? 0) / total : 0) : (p[e] ?? 0));
+      const implied = normTopK ? (total > 0 ? (p[e] ?? 0) / total : 0) : (p[e] ?? 0);
+      sums.gate[e] = (sums.gate[e] ?? 0) + (batch.weights?.[t * k + r] ?? implied);
       const last = this.config.pairs === 'all' ? k : Math.min(k, r + 2);
       for (let s = r + 1; s < last; s++) {
         const at = pairIndex(e, order[s] ?? 0, n);

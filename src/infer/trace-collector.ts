@@ -40,6 +40,7 @@ export class TraceCollector implements TraceSink {
         experts: first.ffn.experts,
         topK: first.ffn.topK,
         gate: first.ffn.router.score === 'sigmoid' ? 'sigmoid' : 'softmax',
+        grouped: first.ffn.router.groups !== null,
         normTopK: first.ffn.normalise,
         dropWindow: DROP_WINDOW,
       }),
@@ -62,18 +63,21 @@ export class TraceCollector implements TraceSink {
     const { places } = tokens;
     if (places.length === 0) return;
     const state = tokens.counted.map((counted) => (counted ? COUNTED : PREFIX));
-    for (const { layer, experts, topK, logits, chosen, choiceBias } of traces) {
+    for (const { layer, experts, topK, logits, chosen, weights, choiceBias } of traces) {
       const rows = new Float32Array(places.length * experts);
       const selected = new Int32Array(places.length * topK);
+      const mixing = new Float32Array(places.length * topK);
       places.forEach((place, i) => {
         rows.set(logits.subarray(place * experts, (place + 1) * experts), i * experts);
         for (let k = 0; k < topK; k++) selected[i * topK + k] = chosen[place * topK + k] ?? -1;
+        mixing.set(weights.subarray(place * topK, (place + 1) * topK), i * topK);
       });
       this.#trace.observe({
         layer,
         tokens: places.length,
         logits: rows,
         selected,
+        weights: mixing,
         ...(choiceBias === undefined ? {} : { selectionBias: choiceBias }),
         state,
         tokenIds: tokens.ids,
